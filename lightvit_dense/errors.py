@@ -24,11 +24,7 @@ _BUILDERS = (
 
 
 class UserError(Exception):
-    """Something the user can put right: a missing file, a misspelt key, an impossible option.
-
-    The message names the thing and the remedy. Tools print it without a traceback and exit with
-    ``exit_status``.
-    """
+    """Something the user can put right; the message names it and the remedy, without traceback."""
 
     exit_status = 2
 
@@ -65,10 +61,7 @@ def require_known(name: object, known: Iterable[str], where: str) -> None:
 
 
 def run_tool(main: Callable[[], int | None]) -> int:
-    """Run a tool's ``main``; turn a :class:`UserError` into one plain message and its exit status.
-
-    Errors of any other class pass through with their traceback.
-    """
+    """Run a tool's ``main``; a :class:`UserError` becomes one message and its exit status."""
     try:
         return main() or 0
     except UserError as error:

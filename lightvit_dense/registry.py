@@ -48,10 +48,7 @@ INFERENCERS = _child('inferencer', root.INFERENCERS, 'apis')
 
 
 def register_late(registry: Registry, name: str, location: str) -> None:
-    """Register a class whose module, within lightvit_dense, is imported when it is first built.
-
-    The module registers the class by ``force=True``, in the place of what is registered here.
-    """
+    """Register a class whose module is imported, and registers it by force, when first built."""
 
     def load() -> type:
         return getattr(import_module(f'lightvit_dense.{location}'), name)

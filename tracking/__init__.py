@@ -1,8 +1,4 @@
-"""Single-object tracking: data, one-stream tracker, runtime, one-pass evaluation.
-
-Built on :mod:`lightvit_dense`, which knows nothing of it. Importing it fills the registries of the
-scope ``tracking``.
-"""
+"""Single-object tracking on :mod:`lightvit_dense`; importing it fills its registries."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,8 +1,4 @@
-"""Child registries of mmengine's, scope ``tracking``.
-
-``type='tracking.X'`` builds once :mod:`tracking` is imported, which configs do by
-``custom_imports``.
-"""
+"""Child registries of mmengine's, scope ``tracking``, filled by importing :mod:`tracking`."""
 
 from mmengine import registry as root
 from mmengine.registry import Registry

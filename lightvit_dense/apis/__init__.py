@@ -1,8 +1,4 @@
-"""The Python use of the library in a few lines: train, test, build a model, load it, use it.
-
-The inferencers and ``load`` are imported when they are first asked for: training does without what
-they need.
-"""
+"""Train, test, build, load and use models; what training does without is imported late."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -160,10 +160,7 @@ def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
 
 
 def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
-    """Override values of a config by dotted keys, in place.
-
-    A dict is merged into one that is there, unless it holds ``_delete_=True``.
-    """
+    """Override values by dotted keys, in place; dicts are merged unless ``_delete_=True``."""
     for dotted in sorted(options, key=lambda key: key.count('.')):
         first, *parts = dotted.split('.')
         cfg[first] = _replaced(cfg.get(first), parts, options[dotted])
@@ -281,11 +278,7 @@ def constructor_arguments(kind: Any, scope: str | None = None) -> tuple[set[str]
 
 
 def find_registered(name: str, scope: str | None = None) -> Any:
-    """Return what any registry holds under a name, in ``scope`` (ours) first, or None.
-
-    A class that is registered before its module is imported is a function here, see
-    :func:`~lightvit_dense.registry.loaded_class`.
-    """
+    """Return what any registry holds under a name, in ``scope`` (ours) first, or None."""
     names = [name] if '.' in name else [f'{scope or "lightvit_dense"}.{name}', name]
     for registry in vars(mmengine.registry).values():
         if isinstance(registry, Registry) and registry.parent is None:

@@ -55,11 +55,7 @@ def find(name: str | os.PathLike) -> Found:
 
 
 def in_folder(folder: Path) -> list[Path]:
-    """List the weights in a folder of a run, the best first.
-
-    First comes the best of the validation (the newest of several), then what ``last_checkpoint``
-    names, the highest iteration or epoch, the exported backbone, Hugging Face's model.
-    """
+    """List the weights of a run: the newest best, the last, by falling number, exported ones."""
     found = sorted(folder.glob('best_*.pth'), key=lambda file: file.stat().st_mtime, reverse=True)
     last = folder / 'last_checkpoint'
     if last.is_file():

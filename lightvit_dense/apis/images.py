@@ -56,11 +56,7 @@ def each(images: Any) -> Iterable[Any]:
 
 
 class BatchReader:
-    """Normalised batches of a backbone's input.
-
-    Pictures go through the test transforms of a config, float tensors are taken as they are; sides
-    of both must be multiples of ``multiple`` pixels.
-    """
+    """Normalised batches of pictures, by a config's test transforms, or of float tensors."""
 
     def __init__(
         self, cfg: Config, mean: Any, std: Any, multiple: int, device: torch.device

@@ -1,7 +1,4 @@
-"""Checkpoints: one door in, one format out.
-
-Importing the package also makes mmengine's own loading of local files safe.
-"""
+"""Checkpoints: one door in, one format out; importing makes mmengine's loading safe, too."""
 
 from lightvit_dense.errors import CheckpointError
 

@@ -30,11 +30,7 @@ _NAMES = (
 
 @dataclass
 class Head:
-    """A classifier's head as a file has it.
-
-    ``state`` has the names of :class:`~lightvit_dense.ClassificationHead` (``fc.*``, ``fc_norm.*``,
-    ``bn.*``), and ``dist.*`` for DeiT's second linear layer.
-    """
+    """A classifier's head; ``state`` has our names (fc, fc_norm, bn), and DeiT's ``dist.*``."""
 
     state: dict[str, Tensor] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)  # the file's, with and without wrappers' prefix
@@ -57,10 +53,7 @@ class Head:
 
 
 def read_head(state: Mapping[str, Tensor], converted: Converted) -> Head:
-    """Find the head of a classifier in a file's tensors, of which ``converted`` is the backbone.
-
-    Without ``fc.weight`` the file is no classifier.
-    """
+    """Find the head in a file's tensors; without ``fc.weight`` the file is no classifier."""
     head = Head(final_norm='norm.weight' in converted.state)
     for name, tensor in state.items():
         short = _WRAPPERS.sub('', name)

@@ -122,10 +122,7 @@ def _relative_options(sizes: Sizes) -> dict[str, Any]:
 
 
 def backbone_config(sizes: Sizes, img_size: tuple[int, int] | None = None) -> dict[str, Any]:
-    """Write the config of our backbone of a checkpoint's sizes, which must include the heads.
-
-    ``img_size`` is (height, width) in pixels of the position table, None for the checkpoint's.
-    """
+    """Write the config of a checkpoint's backbone, for images of ``img_size`` (height, width)."""
     if sizes.heads is None:
         raise CheckpointError(
             f'A {sizes.family} of width {sizes.width} is known with several numbers of heads, and '

@@ -1,8 +1,4 @@
-"""From the parameter names found in the wild to ours.
-
-Each :class:`Source` says how its files are recognised and which names in them are the backbone's.
-A new source is one more row of :data:`SOURCES`; the first that recognises a file takes it.
-"""
+"""From the parameter names found in the wild to ours, by the rows of :data:`SOURCES`."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field

@@ -130,10 +130,7 @@ def _timm_vit(backbone: Any, own: State) -> tuple[State, str, dict[str, Any]]:
 
 
 def _timm_beit(backbone: Any, own: State) -> tuple[State, str, dict[str, Any]]:
-    """Give a ViT with relative position biases as timm's BEiT.
-
-    Its keys have no bias; ours add the same to all logits of a query, so nothing is lost.
-    """
+    """Give a ViT with relative biases as timm's BEiT; a bias of keys changes no attention."""
     what = 'backbone has relative position biases and no class token'
     _require('cls_token' in own, what, 'timm', 'Export a backbone with cls_token=True.')
     state: State = {}
@@ -149,10 +146,7 @@ def _timm_beit(backbone: Any, own: State) -> tuple[State, str, dict[str, Any]]:
 
 
 def timm_format(backbone: Any, alone: bool = True) -> tuple[State, str, dict[str, Any]]:
-    """Give a backbone (``alone``: without a head) as timm has it.
-
-    Returns the parameters by timm's names; name and arguments for ``timm.create_model``.
-    """
+    """Return a backbone (``alone``: no head) by timm's names, and its model's name and options."""
     own = fold_layer_scale(dict(backbone.state_dict()), Context())  # few classes have a place
     if hasattr(backbone, 'depths'):
         give = _timm_swin
@@ -293,10 +287,7 @@ def timm_classifier(model: Any) -> tuple[State, str, dict[str, Any]]:
 
 
 def huggingface_classifier(model: Any) -> tuple[State, dict[str, Any]]:
-    """Give an ImageClassifier as ``(ViT|Hiera)ForImageClassification``, and its config.
-
-    A ViT must read the class token after the final norm.
-    """
+    """Return a classifier as ``(ViT|Hiera)ForImageClassification``, and its config."""
     state, config = huggingface_format(model.backbone, alone=False)
     final, after = _norms(model, 'Hugging Face')
     kind, prefix = 'HieraForImageClassification', 'hiera.'

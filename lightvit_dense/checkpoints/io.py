@@ -123,8 +123,5 @@ def load_from_local(filename: str, map_location: Any = None) -> Any:
 
 
 def install() -> None:
-    """Make mmengine's own loading (``--resume``, ``load_from``, ``init_cfg``) safe.
-
-    mmengine loads a file that it finds unsafe all the same, with a warning.
-    """
+    """Make mmengine's own loading safe; it loads what it finds unsafe with a warning."""
     CheckpointLoader.register_scheme(prefixes='', loader=load_from_local, force=True)

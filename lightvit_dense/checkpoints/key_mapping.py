@@ -1,7 +1,4 @@
-"""Steps that bring names and values of a checkpoint to the form that our models have.
-
-Each keeps the function that the tensors compute, or says in a note what is lost.
-"""
+"""Steps that bring a checkpoint's names and values to our form; a note says what is lost."""
 
 import re
 from collections.abc import Callable, Collection, Iterable

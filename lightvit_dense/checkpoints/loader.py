@@ -184,11 +184,7 @@ def read_json(path: Path) -> Any:
 
 
 def known_heads(path: Path) -> int | None:
-    """Tell the heads (of the first stage) from what stands beside a checkpoint, or in its header.
-
-    Our .json and Hugging Face's config.json say them, and so do the headers of .safetensors files
-    that we wrote; the shapes in an .npz tell them.
-    """
+    """Tell the heads (of the first stage) by the .json beside a checkpoint, or its header."""
     found = [look_up(read_json(path.with_suffix('.json')), 'architecture', 'arch', 'num_heads')]
     if path.name in ('model.safetensors', 'pytorch_model.bin'):  # Hugging Face's
         config = read_json(path.parent / 'config.json')

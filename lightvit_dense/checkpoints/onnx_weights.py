@@ -21,10 +21,7 @@ LAST_BIAS = 'backbone.layernorm.bias'
 
 
 def load_dinov2_onnx(model: nn.Module, content: bytes, what: str) -> None:
-    """Fill a DINOv2 of timm from an ONNX file that holds one behind 'backbone.'.
-
-    A CheckpointError, which calls the file ``what``, says if it has none, or of other sizes.
-    """
+    """Fill timm's DINOv2 from an ONNX file with one behind 'backbone.'; errors call it ``what``."""
     onnx = import_onnx('onnx')
     graph = onnx.load_model_from_string(content).graph
     arrays = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}

@@ -76,11 +76,7 @@ def _numpy_functions() -> dict[str, Any]:
 
 
 def safe_globals() -> list[Any]:
-    """List what a checkpoint may name: containers of plain data, never anything that acts.
-
-    Covers what mmengine's ``Runner`` and the common research code bases put beside the weights:
-    log buffers, numpy arrays and scalars, argparse namespaces, paths, :data:`LEFTOVERS`.
-    """
+    """List what a checkpoint may name: containers of plain data, never anything that acts."""
     names: list[Any] = [HistoryBuffer, np.ndarray, np.dtype, argparse.Namespace]
     names += [pathlib.PurePosixPath, (pathlib.PurePosixPath, 'pathlib.PosixPath')]
     names += [(_statistic, 'builtins.getattr')]

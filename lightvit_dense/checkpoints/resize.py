@@ -62,10 +62,7 @@ def resize_pos_embed(
 
 
 def resize_rel_pos(rel_pos: Tensor, length: int) -> Tensor:
-    """Resize a table of relative positions along one axis by linear interpolation, as ViTDet does.
-
-    [2 * size - 1, head_dim] -> [length, head_dim], of the source's dtype.
-    """
+    """Resize relative positions [2 * size - 1, d] to [length, d], linearly as ViTDet does."""
     if rel_pos.shape[0] == length:
         return rel_pos
     # [L, D] -> [1, D, L]
@@ -75,10 +72,7 @@ def resize_rel_pos(rel_pos: Tensor, length: int) -> Tensor:
 
 
 def resize_patch_embed(weight: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resample the kernel of the patch embedding to another patch size (FlexiViT, eq. 4).
-
-    [C, 3, p, p] -> [C, 3, height, width], of the source's dtype.
-    """
+    """Resample a kernel [C, 3, p, p] to [C, 3, height, width] (FlexiViT, eq. 4)."""
     if tuple(weight.shape[-2:]) == tuple(size):
         return weight
     # Rarely needed, and timm takes a second to import.
@@ -112,11 +106,7 @@ def resize_parameter(
     source_grid: tuple[int, int] | None = None,
     source_prefixes: Sequence[int] = (0, 1),
 ) -> Tensor | None:
-    """Resize a checkpoint's parameter to the model's shape, None if there is no sound way.
-
-    The last parts of its name tell the kind; grids and prefix rows are those of
-    :func:`resize_pos_embed`.
-    """
+    """Resize a parameter, whose kind its name tells, to a shape; None if there is no sound way."""
     last = name.rsplit('.', 1)[-1]
     resized: Tensor | None = None
     if tensor.ndim != len(shape):

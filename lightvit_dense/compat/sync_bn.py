@@ -17,11 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class CPUSyncBatchNorm(_BatchNorm):
-    """torch's ``SyncBatchNorm`` for tensors on the CPU; parameters and buffers are the same.
-
-    No subclass of it, because torch's wrapper refuses those on the CPU. Made by
-    :func:`synchronise_on_cpu` only.
-    """
+    """``SyncBatchNorm`` on the CPU; no subclass of it, which torch's wrapper would refuse."""
 
     process_group: torch_dist.ProcessGroup | None
 

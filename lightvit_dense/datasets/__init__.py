@@ -1,8 +1,4 @@
-"""Datasets, samplers and transforms.
-
-The data sets of detection and segmentation are imported when they are first built: mmdet and mmseg
-take seconds to import, and pre-training does without them.
-"""
+"""Datasets, samplers and transforms; those that need mmdet or mmseg are imported late."""
 
 from lightvit_dense.registry import DATASETS, TRANSFORMS, register_late
 

@@ -120,10 +120,7 @@ def _box_of_mask(note: Mapping[str, Any], image: Mapping[str, Any]) -> np.ndarra
 
 
 def _overlap(boxes: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Intersection over union [N] of pairs of boxes [N, 4]; 1 where the mask has no size.
-
-    Boxes count a pixel wider on each side, so that rounding does not matter.
-    """
+    """IoU [N] of boxes [N, 4], made a pixel wider on each side; 1 where the mask has no size."""
     starts = [b[:, :2] - 1 for b in (boxes, masks)]
     ends = [b[:, :2] + b[:, 2:] + 1 for b in (boxes, masks)]
     areas = [np.clip(e - s, 0, None).prod(axis=1) for s, e in zip(starts, ends, strict=True)]

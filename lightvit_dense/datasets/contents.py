@@ -55,10 +55,7 @@ class Contents:
             print_log(text, logger='current', level=30)
 
     def check(self, max_dropped: float, remedy: str = '') -> None:
-        """Raise DatasetError if nothing is left, or more than a share in [0, 1] was dropped.
-
-        ``remedy`` says what the user can do, as a sentence.
-        """
+        """Raise DatasetError, with a ``remedy``, if nothing is left or too much was dropped."""
         dropped, reasons = sum(self.dropped.values()), {**self.dropped, **self.aside}
         why = '; '.join(f'{number} {reason}' for reason, number in reasons.items() if number)
         if not self.total:

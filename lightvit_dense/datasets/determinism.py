@@ -36,11 +36,7 @@ def mix_seed(*parts: int) -> int:
 
 
 class SeededIndex(int):
-    """An index that carries the seed of its augmentation.
-
-    It survives pickling (to workers) and the arithmetic of wrappers such as mmengine's
-    ``ConcatDataset`` and ``RepeatDataset``.
-    """
+    """An index that carries the seed of its augmentation, also through wrappers and pickling."""
 
     seed: int
 
@@ -65,11 +61,7 @@ class SeededIndex(int):
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed (0..2**63-1) python, numpy and torch (CPU) for a block; put their states back after it.
-
-    Putting back matters without workers, where the model draws from the same generators; in a
-    worker process nothing else does, and the time is saved.
-    """
+    """Seed (0..2**63-1) python, numpy and torch's CPU for a block; then restore their states."""
     generator = torch.random.default_generator
     alone = get_worker_info() is None
     if alone:
@@ -275,11 +267,7 @@ class RepeatedAugmentSampler(SeededSampler):
 
 @DATA_SAMPLERS.register_module()
 class SeededInfiniteSampler(_Seeded):
-    """Iteration-based sampler: successive shuffles of the dataset without an end.
-
-    The sample at any position is computed directly, so that resuming replays nothing. Takes
-    ``dataset``, ``shuffle`` and ``seed`` as :class:`SeededSampler`.
-    """
+    """Endless shuffles, each place computed directly; arguments as of :class:`SeededSampler`."""
 
     def __iter__(self) -> Iterator[SeededIndex]:
         position = self.start * self.world_size + self.rank

@@ -1,7 +1,4 @@
-"""Small labelled image sets that ordinary packages carry, written in ImageNet's layout.
-
-They are scikit-learn's digits and, out of Debian packages, OpenCV's digits and Fashion-MNIST.
-"""
+"""Small labelled sets that packages carry (digits, Fashion-MNIST), in ImageNet's layout."""
 
 import gzip
 import json
@@ -139,11 +136,7 @@ def read_digits(source: Path | None = None) -> SmallSet:
 
 
 def read_opencv_digits(source: Path | None = None) -> SmallSet:
-    """Return OpenCV's digits: 5000 of 20x20 pixels, 500 a class.
-
-    The picture has 50 rows of 100 digits, five rows a class. Who wrote which is not told, so a
-    writer may be in both parts.
-    """
+    """Return OpenCV's digits: 5000 of 20x20 pixels; a writer may be in both parts."""
     folder = '/usr/share/doc/opencv-doc/examples/data'
     data = _read_file('opencv-doc', folder, 'digits.png', source)
     sheet = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)

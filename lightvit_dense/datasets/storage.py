@@ -1,7 +1,4 @@
-"""Where the bytes of files come from: a folder, or an LMDB that each process opens for itself.
-
-Files go by their keys, which are paths relative to the root, with slashes, in UTF-8.
-"""
+"""Where the bytes of files come from; keys are paths relative to the root, in UTF-8."""
 
 import os
 import threading
@@ -63,11 +60,7 @@ class FolderStorage:
 
 
 class _Environments:
-    """The open environments of this process.
-
-    LMDB forbids to open a file twice in one process, so data sets of one file share it. A forked
-    worker drops what it inherited and opens its own.
-    """
+    """The LMDBs that this process has open, each once; a forked worker opens its own."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -110,11 +103,7 @@ def data_file(path: str | os.PathLike) -> Path:
 
 
 def open_environment(path: str) -> lmdb.Environment:
-    """Open an LMDB for reading.
-
-    Neither locks nor a table of readers are used, so any number of processes may read, also from a
-    file system that cannot be written to.
-    """
+    """Open an LMDB for any number of readers, without locks, also where nothing can be written."""
     file = data_file(path)
     if not file.is_file():
         raise DatasetError(
@@ -156,11 +145,7 @@ def open_environment(path: str) -> lmdb.Environment:
 
 
 class LmdbStorage:
-    """Files in an LMDB; values are raw encoded bytes.
-
-    The file is opened when it is first read, once in a process however many objects there are.
-    Objects may be pickled, copied, and forked.
-    """
+    """Files in an LMDB, opened when first read, once a process; may be pickled and forked."""
 
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = os.path.realpath(path)
@@ -205,11 +190,7 @@ class LmdbStorage:
             return _get(transaction, key) is not None
 
     def children(self, folder: str = '') -> list[str]:
-        """Return the names of the files and folders in a folder, sorted; none if there is none.
-
-        What lies deeper is leapt over, so that an LMDB of millions of files is walked in as many
-        steps as there are names.
-        """
+        """Return the names in a folder, sorted; what lies deeper is leapt over."""
         prefix = f'{folder}/'.encode() if folder else b''
         found = set()
         with self._open().begin(buffers=True) as transaction:

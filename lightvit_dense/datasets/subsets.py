@@ -15,10 +15,7 @@ def check_fraction(fraction: float) -> None:
 
 
 def balanced_subset(labels: Sequence[int] | np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Choose the same share of every class of labels [N], at least one image each.
-
-    Of one seed, a smaller subset is part of a larger one.
-    """
+    """Choose the same share of every class [N], at least one image; of one seed they nest."""
     check_fraction(fraction)
     labels = np.asarray(labels)
     found, counts = np.unique(labels, return_counts=True)
@@ -32,11 +29,7 @@ def balanced_subset(labels: Sequence[int] | np.ndarray, fraction: float, seed: i
 def sized_subset(
     labels: Sequence[int] | np.ndarray, sizes: dict[int, int], seed: int
 ) -> np.ndarray:
-    """Choose so many images of every class of labels [N].
-
-    Of one seed, the images of a class form one order, of which the first ones are taken; so that a
-    subset of smaller sizes is part of one of larger sizes.
-    """
+    """Choose so many images of every class of labels [N]; subsets of one seed nest."""
     labels = np.asarray(labels)
     by_class = np.argsort(labels, kind='stable')
     found, starts = np.unique(labels[by_class], return_index=True)

@@ -17,10 +17,7 @@ EXTENSIONS = IMAGE_EXTENSIONS
 
 
 def scan_images(folder: str, endings: tuple[str, ...] = EXTENSIONS) -> Iterator[str]:
-    """Walk over the files of some endings in the order of their paths; links to folders count.
-
-    No more than the names of one folder, and of those above it, are held at a time.
-    """
+    """Walk over files of some endings in the order of their paths, a folder at a time."""
     names = []
     with os.scandir(folder) as entries:
         for entry in entries:

@@ -9,10 +9,7 @@ from lightvit_dense.errors import UserError
 
 
 def is_whole_checkpoint(path: str | Path) -> bool:
-    """Whether a checkpoint file is complete: a zip archive whose every member has its checksum.
-
-    Nothing is unpickled.
-    """
+    """Whether a file is a zip whose members have their checksums; nothing is unpickled."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
@@ -21,11 +18,7 @@ def is_whole_checkpoint(path: str | Path) -> bool:
 
 
 def find_resume_checkpoint(work_dir: str | Path) -> str | None:
-    """Return the newest whole checkpoint of a work directory, or None when there is none.
-
-    The file that ``last_checkpoint`` names is taken when it is whole; otherwise the newest
-    ``epoch_*.pth`` or ``iter_*.pth`` that is, and the log says which files were passed over.
-    """
+    """Return a folder's newest whole checkpoint, or None; the log says what was passed over."""
     work_dir = Path(work_dir)
     candidates: list[Path] = []
     pointer = work_dir / 'last_checkpoint'

@@ -51,12 +51,7 @@ def can_be_resumed(sampler: Any) -> bool:
 
 
 def set_position(loader: DataLoader, epoch: int, batches: int) -> None:
-    """Make the next iteration over a loader begin in the middle of an epoch.
-
-    Our samplers compute their position. mmengine's infinite sampler draws the indices before it.
-    Under a batch sampler that groups samples (by aspect ratio), and for the finite samplers of
-    others, the batches before it are drawn as indices.
-    """
+    """Make the next iteration over a loader begin in the middle of an epoch."""
     sampler, batch_size = find_sampler(loader), getattr(loader.batch_sampler, 'batch_size', 1)
     in_turn = type(loader.batch_sampler) is BatchSampler
     if in_turn and is_seeded(sampler):

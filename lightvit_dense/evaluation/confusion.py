@@ -98,10 +98,7 @@ def _ratio_within(boxes: torch.Tensor, crowds: torch.Tensor) -> np.ndarray:
 def count_confusion(
     dataset: Any, predictions: Sequence[dict[str, Any]], score_thr: float, iou_thr: float
 ) -> Confusion:
-    """Count by pixels, by objects or by images, whichever the predictions are of.
-
-    Objects are those of at least ``score_thr``; for ``iou_thr`` see :func:`match_objects`.
-    """
+    """Count by pixels, images, or objects of ``score_thr``, see :func:`match_objects`."""
     names = tuple(dataset.metainfo['classes'])
     if all('pred_sem_seg' in entry for entry in predictions):
         metric = IoUMetric(getattr(dataset, 'ignore_index', 255), classwise=False)
@@ -150,10 +147,7 @@ def _count_objects(
 def write_confusion(
     confusion: Confusion, out_dir: str | Path, normalize: bool, title: str, **source: Any
 ) -> list[Path]:
-    """Write ``confusion.png``, ``confusion.csv`` (counts, or ratios) and ``confusion.json``.
-
-    Picture and CSV are of the classes that occur, the JSON is of all, and holds ``source`` too.
-    """
+    """Write ``confusion.{png,csv}`` of classes that occur; all, with ``source``, as JSON."""
     some = confusion.occurring()
     picture, table, data = (Path(out_dir) / f'confusion.{kind}' for kind in ('png', 'csv', 'json'))
     save_png(draw_confusion(some.counts, some.names, normalize, title), picture, dpi=150)

@@ -169,10 +169,7 @@ class IoUMetric(BaseMetric):
 def iou_figures(
     confusion: Tensor, classes: Sequence[str]
 ) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """Turn counts of pixels [classes, classes], truth by prediction, into figures and a table.
-
-    Figures are in percent; a class without pixels has NaN, and no part in the means.
-    """
+    """Turn pixels [classes, classes], truth by prediction, into percentages and a table."""
     if not confusion.sum():
         raise DatasetError(
             'not a single labelled pixel was evaluated: every label map holds the ignored id '

@@ -18,11 +18,7 @@ def build_evaluator(cfg: Any) -> Evaluator:
 
 @EVALUATORS.register_module()
 class JointEvaluator(Evaluator):
-    """The evaluator ``metrics`` and those of ``extras`` by name, whose figures carry their names.
-
-    A figure ``top1`` of the further evaluator ``real`` becomes ``real/top1``; one that is already
-    called ``real/...`` keeps its name.
-    """
+    """The evaluator ``metrics``, and ``extras`` by name, which begins their figures: real/top1."""
 
     def __init__(self, metrics: Any, extras: Mapping[str, Any]) -> None:
         super().__init__(build_evaluator(metrics).metrics)

@@ -26,11 +26,7 @@ def evaluation_report(
     class_tables: Mapping[str, Sequence[Mapping[str, Any]]],
     **source: Any,
 ) -> dict[str, Any]:
-    """Gather everything that a later reader of a result may ask.
-
-    ``source`` says what was evaluated and how: ``checkpoint`` or ``predictions`` as a path, whose
-    '<name>_sha256' is added (None where it is no file), and any options.
-    """
+    """Gather what a reader of a result may ask; files of ``source`` get a '<name>_sha256'."""
     content: dict[str, Any] = {**describe_config(cfg), **source}
     for name in {'checkpoint', 'predictions'} & source.keys():
         path = Path(source[name])

@@ -1,8 +1,4 @@
-"""Models: layers, backbones, necks, pre-training, classifiers, detectors, segmentors.
-
-Detectors and segmentors are imported when they are first built: mmdet and mmseg take seconds to
-import, and pre-training does without them.
-"""
+"""Models: layers, backbones, necks, pre-training and tasks; mmdet and mmseg load late."""
 
 from lightvit_dense.utils.layer_depth import get_layer_id
 

@@ -30,10 +30,7 @@ def check_pad_shape(
 
 
 def own_sizes(inputs: Tensor, metas: Sequence[dict]) -> list[Size]:
-    """Return the size that every image of a batch [B, 3, H, W] has without the batch's padding.
-
-    'img_shape' of ``metas`` says it, H and W where it is missing; padding is right and bottom.
-    """
+    """Return the images' sizes in a batch [B, 3, H, W] without its padding, by their ``metas``."""
     sizes = []
     for meta in metas:
         height, width = (int(side) for side in tuple(meta.get('img_shape', inputs.shape[2:]))[:2])

@@ -6,10 +6,7 @@ from typing import Any
 def create_timm_model(
     name: str, pretrained: bool = False, file_key: str = 'init_cfg', **options: Any
 ) -> Any:
-    """Build a network of timm by its name there, with messages that name what to do.
-
-    ``file_key`` is the option of the caller that names a local file instead of timm's own weights.
-    """
+    """Build a network of timm; ``file_key`` is the caller's option that names a local file."""
     import timm  # takes a second to import, and few runs need it
 
     architecture = name.split('.')[0]

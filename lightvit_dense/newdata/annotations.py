@@ -86,10 +86,7 @@ def image_folder(root: Path, names: Sequence[str], part: str) -> Path:
 
 
 def find_parts(args: Namespace) -> dict[str, tuple[Path, Path, dict]]:
-    """Return annotation file, image folder and content of 'train' and 'val', in COCO's format.
-
-    Other formats are converted, and what is one part is split, into files in ``args.folder``.
-    """
+    """Return 'train' and 'val' as COCO file, image folder and content; converts and splits."""
     sources = choose_parts(find_sources(args.data), args.data, 'annotations')
     if args.val:
         sources = {

@@ -25,11 +25,7 @@ class Part:
 
 
 class CacheFolder:
-    """The arrays of one part of the data ('train' or 'val') under one identity.
-
-    Each array is a ``.npy`` file with a ``.json`` beside it that has its digest and is written
-    last. What lacks one, or does not match it, does not count.
-    """
+    """Arrays of a part of the data, each with a .json of its digest; others do not count."""
 
     def __init__(self, root: str | Path, part: str, identity: str) -> None:
         self.path = Path(root) / f'{part}-{identity[:16]}'

@@ -35,10 +35,7 @@ class FrozenModel(Protocol):
 
 @dataclass(frozen=True)
 class Space:
-    """One vector an image: the class token ('cls') or the mean over the patch tokens ('mean').
-
-    Layers are 1-based, read before any final norm; 0 is the end of the backbone, after it.
-    """
+    """A vector an image: a layer (from 1; 0: the normed end), pooled by 'cls' or 'mean'."""
 
     pool: str
     layer: int = 0
@@ -85,10 +82,7 @@ def read_features(
 
 @dataclass
 class Plan:
-    """A part of the data and how its images are read.
-
-    Both 'train' and 'val' are read by the pipeline of the evaluation.
-    """
+    """A part of the data, 'train' or 'val'; both are read by the pipeline of the evaluation."""
 
     part: str
     loader: dict[str, Any]  # config of the data loader whose images are taken
@@ -129,10 +123,7 @@ def extract(
     say: Callable[[str], None] = print,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Part, bool]:
-    """Return the features of a part of the data, and whether all were in the cache.
-
-    ``say`` receives a line if a cache is not used.
-    """
+    """Return a part's features, and whether all were cached; ``say`` hears of unused caches."""
     dataset = plan.dataset()
     described = {'fingerprint': fingerprint(dataset), 'pipeline': plain(plan.pipeline)}
     folder = CacheFolder(cache, plan.part, identity_of(model.identity, described))

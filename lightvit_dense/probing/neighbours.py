@@ -62,10 +62,7 @@ def _unit(x: Tensor) -> Tensor:
 
 
 def rank_key(similarity: Tensor, start: int) -> Tensor:
-    """Return integers that order by similarity fp32 [rows, columns], then by place from ``start``.
-
-    Above the place reversed are the similarity's bits, made monotonic: no two are alike.
-    """
+    """Return unique integers that order by similarity fp32 [rows, columns], then by place."""
     bits = (similarity + 0.0).view(torch.int32)  # + 0 makes -0 and 0 alike
     ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)
     place = torch.arange(start, start + similarity.shape[1], device=similarity.device)

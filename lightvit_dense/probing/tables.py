@@ -23,10 +23,7 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def by_layer(rows: Sequence[Row]) -> list[Series]:
-    """Return top-1 accuracy over the layers, a curve for each pooling and method.
-
-    Of the numbers of neighbours each layer shows the best.
-    """
+    """Return top-1 over the layers by pooling and method, with the best number of neighbours."""
     best: dict[str, dict[int, float]] = {}
     for row in rows:
         match = re.fullmatch(r'(\w+)_layer(\d+)', row.features)
@@ -52,10 +49,7 @@ def draw(lines: Sequence[Series]) -> Any:
 
 
 def write(folder: Path, rows: Sequence[Row], metadata: Mapping[str, Any]) -> list[Path]:
-    """Write ``probe.md``, ``probe.csv``, ``probe.json``, and ``layers.png`` of several layers.
-
-    ``metadata`` says what the numbers belong to. Returns the files.
-    """
+    """Write ``probe.{md,csv,json}``, and ``layers.png`` of several layers; return the files."""
     texts = [cells(row) for row in rows]
     results = {**metadata, 'results': [asdict(row) for row in rows]}
     content = {'probe.md': to_markdown(COLUMNS, texts), 'probe.csv': to_csv(COLUMNS, texts)}

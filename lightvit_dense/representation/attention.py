@@ -44,10 +44,7 @@ def attention_distance(maps: Tensor, distances: Tensor, query_weights: Tensor) -
 
 
 def attention_entropy(maps: Tensor, query_weights: Tensor) -> Tensor:
-    """Return the entropy of attention over keys, ``-sum p log(p + 1e-6)`` with natural logarithm.
-
-    Arguments and result are those of :func:`attention_distance`.
-    """
+    """Return ``-sum p log(p + 1e-6)`` over keys; arguments as of :func:`attention_distance`."""
     terms = (maps + EPSILON).log_().mul_(maps)
     # Keys in the maps' own precision, the many queries in double.
     return -torch.einsum('bhwq,wq->h', terms.sum(-1).double(), query_weights.to(maps.device))

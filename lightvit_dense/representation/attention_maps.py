@@ -182,10 +182,7 @@ def logit_count(backbone: Any, layouts: dict[int, Layout]) -> dict[int, int]:
 def stream_logits(
     backbone: Any, images: Tensor, layouts: dict[int, Layout], budget: int = BUDGET
 ) -> Iterator[tuple[int, Tensor]]:
-    """Yield (layer, logits [b, heads, W, q, k]) of patches, never more than the budget at a time.
-
-    Where the logits of one image are too many, its layers are computed in several passes.
-    """
+    """Yield (layer, logits [b, heads, W, q, k]) of patches, never more than the budget."""
     counts = logit_count(backbone, layouts)
     groups: list[list[int]] = [[]]
     for layer in layouts:

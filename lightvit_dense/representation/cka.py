@@ -85,10 +85,7 @@ class MinibatchCKA:
         self.images += count
 
     def matrix(self) -> Tensor:
-        """Return CKA [layers of the first, layers of the second], fp64 on the CPU.
-
-        Values may lie a little below 0, or above 1, as the estimator is unbiased and not bounded.
-        """
+        """Return CKA [layers, layers], fp64; it is unbiased, so not bounded to 0..1."""
         if not self.images:
             raise UserError(
                 f'{self.left_out} images are too few: CKA needs a batch of at least {LEAST}'

@@ -48,10 +48,7 @@ def layer_features(backbone: Any, images: Tensor, kind: str = 'norm') -> dict[in
 
 
 def to_map(backbone: Any, tokens: Tensor, size: Sequence[int]) -> Tensor:
-    """Bring patch tokens to their places, [B, prefix+N, C] -> [B, rows, columns, C].
-
-    Tokens are those of any layer, as ``encode`` returns them; the size is the image's in pixels.
-    """
+    """Bring tokens [B, prefix+N, C] of images (size in px) to places [B, rows, columns, C]."""
     height, width = size
     if isinstance(backbone, Hiera):
         units = (height // backbone.unit_size, width // backbone.unit_size)

@@ -182,10 +182,7 @@ def _agreement_points(axes: Any, pairs: Sequence[PairAgreement], name: str, end:
 
 
 def plot_cka(matrix: np.ndarray, titles: Sequence[str]) -> Any:
-    """Draw CKA as a heat map from 0 to 1, the embeddings of both networks at the lower left.
-
-    The first network's layers are the vertical axis of the matrix.
-    """
+    """Draw CKA from 0 to 1, the first network upwards, the embeddings at the lower left."""
     rows, columns = matrix.shape
     inscribed = max(rows, columns) <= WRITTEN_UP_TO
     cell = 0.4 if inscribed else 5.6 / max(rows, columns)
@@ -205,10 +202,7 @@ def plot_cka(matrix: np.ndarray, titles: Sequence[str]) -> Any:
 
 
 def plot_fourier(models: Sequence[tuple[str, Sequence[Spectrum]]]) -> Any:
-    """Draw the relative log amplitudes of (title, spectra) by network, and the highest by layer.
-
-    Curves are coloured by depth, from light at the embedding to dark at the end.
-    """
+    """Draw log amplitudes of (title, spectra), coloured by depth, and the highest by layer."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize

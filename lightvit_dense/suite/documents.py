@@ -170,10 +170,7 @@ def headline_table(results: Results, table: Table) -> str:
 
 
 def metafile(text: str) -> str:
-    """Return a metafile of the model index with the papers' figures written anew.
-
-    The results of a pre-training are those of what it is fine-tuned to, so that it has none.
-    """
+    """Return a metafile with the papers' figures written anew; pre-trainings have none."""
     comments, content = text[: text.index('Collections:')], yaml.safe_load(text)
     for model in content['Models']:
         model.pop('Results', None)

@@ -136,11 +136,7 @@ class SlurmOptions:
 
 
 class SlurmExecutor:
-    """Jobs of Slurm, each queued with the jobs that it depends on.
-
-    The nodes must see ``folder``, which takes submitit's files. The queue is looked at every
-    ``poll`` seconds.
-    """
+    """Jobs of Slurm, each queued with those it depends on; the nodes must see ``folder``."""
 
     def __init__(
         self,
@@ -214,10 +210,7 @@ class SlurmExecutor:
             self._jobs[stage.name] = job.job_id
 
     def ended(self) -> dict[str, Path]:
-        """Return the stages that the queue has not had for a while.
-
-        Their records take time to arrive, and one that is queued again is missing for a moment.
-        """
+        """Return the stages that the queue has not had for a while; requeued ones come back."""
         now = time.monotonic()
         if now - self._looked < self.poll:
             return {}

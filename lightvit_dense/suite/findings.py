@@ -237,10 +237,7 @@ def check_findings(
 def judge_findings(
     findings: Sequence[Mapping[str, Any]], results: Results, table: Table, root: str | Path = '.'
 ) -> list[dict[str, Any]]:
-    """Judge the findings of a suite file by its results, whose folders are relative to ``root``.
-
-    Returns 'type', 'title', 'source', 'verdict', 'comparisons' and 'reason' (if not run) of each.
-    """
+    """Judge the findings of a suite file; 'reason' says why one is not run."""
     found = []
     for place, values in enumerate(findings):
         finding = build_finding(values, f'findings[{place}]')
@@ -257,10 +254,7 @@ def judge_findings(
 
 
 def t_interval(values: Sequence[float], confidence: float) -> tuple[float, float]:
-    """Return the two-sided t interval of the mean of normal samples.
-
-    At 95% it is the mean ± 2.48 deviations of three samples, ± 1.24 of five; of one without end.
-    """
+    """Return the two-sided t interval of the mean; that of one sample has no end."""
     from scipy.special import stdtrit
 
     (mean, std), count = mean_std(values), len(values)

@@ -1,8 +1,4 @@
-"""What the two papers report, from ``papers.yml``: initialisation, task, figure, source.
-
-A table shows these figures beside ours and marks them *paper*; they are never mixed. The file is
-part of the package because a suite reads it when it runs.
-"""
+"""What the two papers report, from ``papers.yml``; shown beside ours, marked *paper*."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -80,10 +76,7 @@ def published(
     metric: str | None = None,
     tables: Iterable[str] | None = None,
 ) -> list[PublishedCell]:
-    """Return the published figures of a cell, several where versions of a paper differ.
-
-    ``init`` is a key of :data:`INITS`; None stands for any. Tables are searched in the given order.
-    """
+    """Return a cell's published figures, table by table; None stands for any initialisation."""
     names = TABLES if tables is None else list(tables)
     for name in names:
         require_known(name, TABLES, 'table of the papers')

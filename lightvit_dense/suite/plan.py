@@ -274,10 +274,7 @@ def data_root() -> Path:
 
 
 def by_place(options: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace types of entries of lists in dotted keys by the places of these entries.
-
-    Such a key is ``custom_hooks.EliminationScheduleHook.begin``; the entry must be the only one.
-    """
+    """Replace types of list entries in keys (``custom_hooks.SomeHook.begin``) by places."""
     found = {}
     for key, value in options.items():
         node: Any = config

@@ -58,10 +58,7 @@ class Pretrain:
 
 @dataclass(frozen=True, config=_STRICT)
 class Init:
-    """What the tasks start from: random weights, a pre-training of the suite, or a checkpoint.
-
-    ``pretrain`` and ``checkpoint`` are a name or a path, or one for each of the tasks' domains.
-    """
+    """What tasks start from; ``pretrain`` or ``checkpoint`` is a name, or one for each domain."""
 
     name: str
     title: str = ''
@@ -236,10 +233,7 @@ def read_suite(
 
 
 def override(content: dict[str, Any], key: str, value: Any) -> None:
-    """Set a value of a suite file by its dotted key, such as ``inits.mae.checkpoint``.
-
-    ``*`` stands for every entry, and all that follows ``options`` is one key of a config.
-    """
+    """Set a value by its dotted key; ``*`` is every entry, what follows ``options`` one key."""
     part, _, rest = key.partition('.')
     if part == '*' and rest:
         for entry in list(content):

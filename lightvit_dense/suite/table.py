@@ -1,7 +1,4 @@
-"""Initialisation times task: mean and deviation over seeds, the papers' figure, differences.
-
-Of every figure, more is better. States are written out: *measured*, *running*, *failed*, *not run*.
-"""
+"""Initialisation times task: mean and deviation, the papers' figure; more is better."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence

@@ -50,11 +50,7 @@ def time_calls(
 
 
 def count_flops(call: Callable[[], object]) -> int:
-    """Count the floating-point operations of matrix products and convolutions in a call.
-
-    A multiplication and an addition count as two. Fused attention is replaced by its plain form
-    while counting, since the counter does not see inside the fused kernels of every device.
-    """
+    """Count operations of products, convolutions and unfused attention; a MAC counts as two."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 

@@ -10,10 +10,7 @@ from ..errors import UserError
 
 
 def non_finite_entries(state: Mapping[str, Any], parameters: Container[str]) -> list[str]:
-    """Name the tensors of a state dict that hold NaN or infinite values.
-
-    Buffers may be infinite, as masks of attention are; ``parameters`` may not.
-    """
+    """Name tensors that hold NaN; infinite values are an error of ``parameters`` alone."""
     bad = []
     for name, value in state.items():
         if isinstance(value, torch.Tensor) and value.is_floating_point():
@@ -24,10 +21,7 @@ def non_finite_entries(state: Mapping[str, Any], parameters: Container[str]) -> 
 
 
 def require_finite(values: Any, sample: Any, what: str) -> None:
-    """Refuse predictions for a sample (a mapping) that are NaN or infinite.
-
-    They would count as ordinary ones: the arg max of NaN is the first class.
-    """
+    """Refuse predictions that are not finite: the arg max of NaN would be the first class."""
     if not torch.as_tensor(values).isfinite().all():
         name = sample.get('img_path') or f'image {sample.get("img_id", "(unnamed)")}'
         raise UserError(

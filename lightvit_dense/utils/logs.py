@@ -36,10 +36,7 @@ def find_logs(path: str | Path) -> list[Path]:
 
 
 def read_scalars(paths: str | Path | Iterable[str | Path]) -> list[dict]:
-    """Read JSON-lines files of logged scalars, in the order in which they were written.
-
-    A last line cut short by a kill is dropped; other broken ones are a UserError with the place.
-    """
+    """Read JSON lines in order; a last one cut short is dropped, others are a UserError."""
     records: list[dict] = []
     for file in [paths] if isinstance(paths, (str, Path)) else paths:
         lines = Path(file).read_text(encoding='utf-8', errors='replace').splitlines()
@@ -62,11 +59,7 @@ def read_scalars(paths: str | Path | Iterable[str | Path]) -> list[dict]:
 
 
 def series(records: Sequence[Mapping], key: str, name: str | None = None) -> Series:
-    """Pick one scalar out of the records.
-
-    Where a resumed run logged a step again, the later record wins. What is not a number, or NaN,
-    is left out. The curve is called ``key`` unless it gets a name.
-    """
+    """Pick one scalar; of a step logged twice the later counts, what is no number is left out."""
     points: dict[float, float] = {}
     for record in records:
         value, step = record.get(key), record.get('step')
@@ -109,10 +102,7 @@ def find_keys(records: Sequence[Mapping], key: str, origin: str) -> list[str]:
 
 
 def collect_curves(path: str | Path, keys: Sequence[str]) -> list[Series]:
-    """Read curves of a run, see :func:`find_keys`, named as the scalars.
-
-    They are of training and validation alike, but for 'time' and 'data_time', which are training's.
-    """
+    """Read curves of a run, see :func:`find_keys`; times are those of training."""
     records = read_scalars(find_logs(path))
     training = [record for record in records if 'lr' in record]
     names = [name for key in keys for name in find_keys(records, key, str(path))]

@@ -10,11 +10,7 @@ from pathlib import Path
 
 
 def peak_resident_mb(pid: int | None = None) -> float:
-    """Return the largest resident set so far in MiB; 0 for a process that is gone.
-
-    Where the system keeps no peak of other processes, their present size is returned, so that
-    calling repeatedly and keeping the largest value comes close.
-    """
+    """Return the largest resident set in MiB, or where none is kept the present; 0 if gone."""
     status = Path(f'/proc/{os.getpid() if pid is None else pid}/status')
     try:
         for line in status.read_text(encoding='utf-8', errors='replace').splitlines():

@@ -40,10 +40,7 @@ class Progress:
 
 
 def parse_line(line: str, epochs: int | None = None) -> Progress | None:
-    """Read the position from a line of mmengine's log, or one with ``done/total``; None without.
-
-    ``epochs`` of an epoch-based run makes its counts those of the whole run.
-    """
+    """Read the position from a log line, None without; ``epochs`` makes it the whole run's."""
     match = _ITERATION.search(line)
     if match is None:
         count = None if _STAMP.match(line) else _COUNT.search(line)
@@ -67,10 +64,7 @@ def clock(seconds: float | None) -> str:
 
 
 class Display:
-    """Shows the position in one step after the other; a context that writes to ``stream``.
-
-    It is a bar on a terminal, else a line every ``interval`` seconds; ``count`` steps, if known.
-    """
+    """Shows the position in steps: a bar on a terminal, else a line every ``interval`` seconds."""
 
     def __init__(
         self, stream: TextIO | None = None, count: int | None = None, interval: float = 10.0

@@ -24,10 +24,7 @@ def to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def format_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], digits: int = 2) -> str:
-    """Set rows in columns, the first to the left, the others to the right; absent values are blank.
-
-    ``digits`` are the decimals of numbers that are no integers.
-    """
+    """Set rows in aligned columns, the first to the left; floats have ``digits`` decimals."""
 
     def text(value: Any) -> str:
         return f'{value:.{digits}f}' if isinstance(value, float) else str(value)

@@ -13,10 +13,7 @@ _SQUARES: set[str] = set()
 
 
 def typeset(text: str, size: int = FONT_SIZE) -> tuple[str, ImageFont.FreeTypeFont]:
-    """Return a text whose accents are part of their letters, and a font (pixels) that has these.
-
-    Letters that no installed font has are named in a warning, once, and drawn as squares.
-    """
+    """Return a text in NFC, and a font of some pixels that has its letters, or most of them."""
     text = unicodedata.normalize('NFC', text)
     return text, _load(font_file(text), size)
 

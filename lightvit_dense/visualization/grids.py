@@ -89,10 +89,7 @@ def label_map_grid(
 def reconstruction_grid(
     model: Any, images: Sequence[Image], per_row: int = 2, scale: int = 2, seed: int = 0
 ) -> Image:
-    """Hide patches of images, and draw original, masked image and reconstruction.
-
-    ``images`` are uint8 [H, W, 3] RGB, of which the largest centred square is resized.
-    """
+    """Hide patches of images' centres; draw original, masked image and reconstruction."""
     rows, columns = model.backbone.grid_size
     side = rows * model.backbone.patch_size
     preprocessor = model.data_preprocessor

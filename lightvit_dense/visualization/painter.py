@@ -1,8 +1,4 @@
-"""The painters: boxes, masks and label maps over images.
-
-mmdet's and mmseg's visualizers draw on the main process alone, which sees a part of the images of a
-distributed test, and jitter the colours of masks with NumPy's global random numbers.
-"""
+"""The painters; mmdet's and mmseg's draw on the main process alone, in random colours."""
 
 from collections.abc import Sequence
 
@@ -54,10 +50,7 @@ def draw_instances(
     scale: float = 1.0,
     alpha: float = 0.5,
 ) -> Image:
-    """Draw objects, the last on top: masks [N, H, W], boxes [N, 4] as corners, then texts.
-
-    ``scale`` enlarges the picture; lines and texts keep their size.
-    """
+    """Draw masks [N, H, W], boxes [N, 4] as corners, then texts; ``scale`` enlarges all."""
     painted = rescale(image, scale)
     height, width = painted.shape[:2]
     for mask, color in zip(() if masks is None else masks, colors, strict=masks is not None):
@@ -118,10 +111,7 @@ def write_texts(
     colors: Sequence[Sequence[int]],
     above: bool = False,
 ) -> Image:
-    """Write texts at points (x, y) on grounds of their colours, inside a new picture.
-
-    With ``above`` a text stands on its point, beginning there, instead of around it.
-    """
+    """Write texts around, or with ``above`` over, points (x, y) on grounds of their colours."""
     picture = PILImage.fromarray(image)
     pen = ImageDraw.Draw(picture)
     size = int(min(28, max(9, 0.022 * max(picture.size))))

@@ -38,10 +38,7 @@ def heat_map(values: Tensor) -> Image:
 
 
 def draw_tokens(image: Image, features: Tensor, attention: Tensor) -> Image:
-    """Draw a row: an image, its patch tokens as colours, and one attention map a head.
-
-    Features are [C, rows, columns], attention to the patches is [heads, rows, columns].
-    """
+    """Draw an image, its tokens [C, rows, columns], and attention [heads, rows, columns]."""
     height, width = image.shape[:2]
     maps = [pca_colors(features), *map(heat_map, attention)]
     large = [cv2.resize(x, (width, height), interpolation=cv2.INTER_NEAREST) for x in maps]

@@ -201,10 +201,7 @@ def measure_memory(
 
 
 def run_worker(args: argparse.Namespace, limit: float | None = None, **task: Any) -> Any:
-    """Let the case's ``work`` do a task in a fresh process, with the threads that the task names.
-
-    Returns what it returned, which must be plain values. ``limit`` is in seconds.
-    """
+    """Let the case's ``work`` do a task in a fresh process; returns its plain values."""
     print(*task.items(), file=sys.stderr, flush=True)
     threads = task.get('threads') or getattr(args, 'threads', None)
     names = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS') if threads else ()

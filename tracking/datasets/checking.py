@@ -36,10 +36,7 @@ def check_tracking(
     origin: str = '',
     sequences: Mapping[str, int | None] | None = None,
 ) -> Report:
-    """Check annotations against frames, and open some frames or all.
-
-    ``origin`` is the remedy of what is missing, ``sequences`` the numbers expected by split.
-    """
+    """Check annotations and frames; ``sequences`` are the numbers expected by split."""
     report = Report(name, root, request, origin)
     open_split, published = SETS[name]
     for split, expected in (published if sequences is None else sequences).items():

@@ -37,11 +37,7 @@ def parse_numbers(data: bytes, where: str) -> np.ndarray:
 def parse_rows(
     data: bytes, where: str, columns: int | None = 4, skip_blank: bool = False
 ) -> np.ndarray:
-    """Return the rows of a file, float64 [T, columns]; blank lines at its end do not count.
-
-    ``columns`` is None for as many as the first line has. An error names the line that is
-    malformed.
-    """
+    """Return rows, float64 [T, columns]; blank ends do not count, errors name the line."""
     values = parse_numbers(data, where)
     counts = np.array([len(line.split()) for line in clean(data).split(b'\n')])
     counts = np.trim_zeros(counts, 'b')

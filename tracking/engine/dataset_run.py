@@ -112,11 +112,7 @@ def run_dataset(
     processes: int = 1,
     on_progress: Callable[[Outcome, int, int], object] = lambda *_: None,
 ) -> list[Outcome]:
-    """Track every sequence that has no whole result yet; return the outcomes of all, in order.
-
-    ``on_progress`` is called with each outcome, those of kept results first, frames done and in
-    all.
-    """
+    """Track sequences without a whole result; tell ``on_progress`` outcome, frames done, all."""
     if not Path(run.checkpoint).is_file():
         raise UserError(f'checkpoint {run.checkpoint} does not exist')
     sequences = build_sequences(run.config)

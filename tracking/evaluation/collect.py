@@ -42,10 +42,7 @@ def open_source(
     cfg_options: Mapping[str, Any] | None = None,
     data_options: Mapping[str, Any] | None = None,
 ) -> tuple[SequenceDataset, dict[str, Any]]:
-    """Open the sequences that results are judged by, and return the config of their metric, or {}.
-
-    ``text`` is a config whose test data are sequences, or what :func:`describe_set` takes.
-    """
+    """Open the sequences of a config or ``SET:FOLDER``, and the config of their metric."""
     if text.endswith('.py') or Path(text).is_file():
         if data_options:
             raise UserError(
@@ -61,10 +58,7 @@ def open_source(
 
 
 def describe_set(text: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the config of the set that ``SET:FOLDER`` or ``SET:FOLDER:SPLIT`` names.
-
-    SET is one of :data:`SETS`; ``options`` are further arguments of it.
-    """
+    """Return the config of ``SET:FOLDER[:SPLIT]``, SET in :data:`SETS`, with ``options``."""
     kind, told, place = text.partition(':')
     if not told or kind not in SETS:
         raise UserError(

@@ -125,11 +125,7 @@ def overlaps(
 
 
 def truth_of(sequence: VideoSequence) -> Truth:
-    """Take the annotation of a sequence.
-
-    A target is absent where GOT-10k's ``cover.label`` is 0: the toolkit does not look at
-    ``absence.label``.
-    """
+    """Take a truth, absent where ``cover.label`` is 0, as the toolkit does."""
     truth = Truth.of(sequence)
     if 'no_cover' not in sequence.gone:
         return truth

@@ -120,11 +120,7 @@ def score(
     protocol: Protocol | None = None,
     place: Callable[[str, int], str] | None = None,
 ) -> Scores:
-    """Judge a tracker on all sequences at once, by pytracking's protocol unless another is given.
-
-    Predictions are the boxes [N, 4] of each sequence; ``place`` tells for an error where a box of a
-    sequence and frame is from.
-    """
+    """Judge boxes [N, 4] of each sequence; ``place`` tells for an error where one is from."""
     protocol = protocol or Protocol()
     if not truths:
         raise UserError('there is no sequence to evaluate')

@@ -62,11 +62,7 @@ def prepare(
     protocol: Protocol,
     place: Callable[[str, int], str] | None = None,
 ) -> np.ndarray:
-    """Bring predictions [N, 4] to the length of the truth, and treat odd ones by the protocol.
-
-    ``place`` tells for an error where the box of a sequence and frame is from. Returns float64 [T,
-    4].
-    """
+    """Bring predictions [N, 4] to float64 [T, 4] by the protocol; ``place`` is for errors."""
 
     def where(frame: int) -> str:
         return place(truth.name, frame) if place else f'{truth.name}, frame {frame}'

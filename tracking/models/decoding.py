@@ -7,11 +7,7 @@ TIE = 1e-5
 
 
 def hann_window(rows: int, columns: int) -> np.ndarray:
-    """Return the window that favours the middle of the search crop [rows, columns], in 0..1.
-
-    As in OSTrack's code: the outer product of two windows whose zeros lie one cell outside of the
-    map.
-    """
+    """Return the window [rows, columns] in 0..1 whose zeros lie outside, as OSTrack's."""
     return np.outer(*(np.hanning(n + 2)[1:-1] for n in (rows, columns))).astype(np.float32)
 
 

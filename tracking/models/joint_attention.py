@@ -72,10 +72,7 @@ def joint_attention(
     template_mask: Tensor | None = None,
     blocks: Sequence[int] | None = None,
 ) -> list[JointAttention]:
-    """Tell what blocks of a joint backbone look at, in evaluation mode, in normalised images.
-
-    Blocks count from 0; all that attend over both images by default, others are an error.
-    """
+    """Tell what blocks (from 0; all by default) of a joint backbone look at in images."""
     joint = range(backbone.first_joint, backbone.num_layers)
     wanted = set(joint if blocks is None else blocks)
     if not wanted or not wanted <= set(joint):

@@ -19,10 +19,7 @@ def is_ostrack(state: State) -> bool:
 
 
 def from_ostrack(state: State) -> State:
-    """Give the parameters of OSTrack's tracker our names.
-
-    Its class token and the positions of its pre-training, which it does not use, are left out.
-    """
+    """Give OSTrack's parameters our names, without class token and unused positions."""
     found: State = {}
     for name, tensor in state.items():
         name = name.removeprefix('module.')

@@ -69,10 +69,7 @@ def check_ratios(ratios: Sequence[float] | None, count: int) -> np.ndarray:
 
 
 def usable_sequences(sequences: SequenceSet, min_visible: int, min_frames: int) -> np.ndarray:
-    """Return the indices of sequences of which pairs can be drawn; the log counts the others.
-
-    OSTrack asks a video for more than 4 visible frames and 20 in all; an image for its one target.
-    """
+    """Return the indices of sequences that pairs can be drawn of; the log counts others."""
     counts = np.asarray(sequences.visible_counts)
     if sequences.is_video:
         enough = (counts >= min_visible) & (np.asarray(sequences.lengths) >= min_frames)

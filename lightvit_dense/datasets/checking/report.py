@@ -121,10 +121,7 @@ class Report:
     def open_some(
         self, items: Sequence[T], try_one: Callable[[T], Any], what: str, remedy: str = ''
     ) -> int:
-        """Open a sample of files, or all, report damaged ones, and return how many it were.
-
-        ``try_one`` raises BadImage, DatasetError or OSError if its item is damaged.
-        """
+        """Open a sample of files by ``try_one``; report damaged ones, return how many it were."""
 
         def attempt(item: T) -> str | None:
             try:

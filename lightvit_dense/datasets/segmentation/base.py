@@ -50,11 +50,7 @@ class SegmentationDataset(SeededItems, BaseSegDataset):
         super().__init__(*args, **kwargs)
 
     def check_contents(self, alone: bool = True) -> None:
-        """Log class statistics of a sample of the label maps, and check them.
-
-        Data sets that are trained together (not ``alone``) may have a single class each. For errors
-        see :meth:`.contents.LabelMaps.survey`.
-        """
+        """Log and check class statistics of a sample; see :meth:`.contents.LabelMaps.survey`."""
         folder = self.data_prefix.get('seg_map_path')
         if not folder:
             return

@@ -32,10 +32,7 @@ class SceneSpec:
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a cut-out goes: centre (pixels), scale, angle (degrees), flipped or not.
-
-    ``stretch`` is how much wider it is than its scale says, before it is turned.
-    """
+    """A cut-out's centre (pixels), scale, angle (degrees), flip; ``stretch`` widens it first."""
 
     x: float
     y: float
@@ -121,10 +118,7 @@ def warp_cutout(cutout: Cutout, pose: Pose, size: tuple[int, int]) -> Layer:
 def compose(
     rng: np.random.Generator, background: np.ndarray, cutouts: Sequence[Cutout], spec: SceneSpec
 ) -> Scene:
-    """Compose a scene of the background's size; a pure function of its arguments.
-
-    The background, RGB uint8 [H, W, 3], is left as it is. Each class is drawn equally often.
-    """
+    """Compose a scene on a background, RGB uint8 [H, W, 3]; classes are drawn equally often."""
     placed: list[_Placed] = []
     for cutout, side in _choose(rng, cutouts, spec):
         _place(rng, cutout, side, placed, background.shape[:2], spec)

@@ -18,10 +18,7 @@ Record = dict[str, Any]
 
 
 class Layout:
-    """A dataset layout on disk.
-
-    ``write_item`` runs in worker processes, in any order; the rest runs in the main process.
-    """
+    """A dataset layout on disk; ``write_item`` runs in worker processes, in any order."""
 
     SPLITS: ClassVar[dict[str, str]]  # the spec's field with the number of items, by split
 

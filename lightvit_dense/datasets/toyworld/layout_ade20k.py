@@ -120,11 +120,7 @@ class ADE20KLayout(Layout):
 
 
 def label_map(scene: Scene) -> np.ndarray:
-    """Return the numbers of ADE20K's classes in a scene, uint8 [H, W].
-
-    The objects' pixels are exactly those of their masks; the pixels of the background next to an
-    object are left unlabelled (0), as people leave them who draw outlines by hand.
-    """
+    """Return ADE20K's ids in a scene, uint8 [H, W]; borders of objects are unlabelled (0)."""
     labels = np.full(scene.image.shape[:2], BACKGROUND, np.uint8)
     objects = np.zeros_like(labels)
     for instance in scene.instances:

@@ -120,10 +120,7 @@ class WorldSpec:
 
 
 def make_scene(spec: WorldSpec, split: str, index: int) -> tuple[Scene, list[str]]:
-    """Make one scene of a world, by its place in a split of ``SPLITS``, from 0; name its sources.
-
-    It depends on nothing but the arguments. Training and unlabelled scenes share their photographs.
-    """
+    """Make a scene by its place in a split, from 0; name its sources."""
     rng = np.random.default_rng([spec.seed, SPLITS.index(split), index])
     size = (spec.image_size, spec.image_size)
     background, sources = make_background(rng, spec.photos(split), size)
@@ -135,10 +132,7 @@ def make_scene(spec: WorldSpec, split: str, index: int) -> tuple[Scene, list[str
 
 
 def make_portrait(spec: WorldSpec, split: str, index: int) -> tuple[Scene, list[str]]:
-    """Make a scene of one instance that dominates it; name its sources.
-
-    The splits 'train' and 'val' share no photograph; classes take turns in alphabetical order.
-    """
+    """Make a scene that one instance dominates, classes in turn; name its sources."""
     # Streams of their own: portraits are no part of the scenes of any split.
     rng = np.random.default_rng([spec.seed, len(SPLITS) + (split == 'val'), index])
     size = (spec.image_size, spec.image_size)

@@ -62,10 +62,7 @@ def find_stamps(folder: str | Path) -> Path:
 
 
 def fetch_stamps(folder: str | Path) -> Path:
-    """Download the package with apt-get and unpack it into ``folder``, unless it is there already.
-
-    Where apt-get or dpkg-deb are not there or fail, an error says what to run by hand.
-    """
+    """Fetch the package by apt-get and unpack it into ``folder``, unless it is there."""
     folder = Path(folder)
     if (folder / _INSIDE / 'animals').is_dir():
         return folder

@@ -103,10 +103,7 @@ def video_name(spec: WorldSpec, split: str, index: int) -> str:
 
 
 def make_video(spec: WorldSpec, split: str, index: int) -> Video:
-    """Make one video of a world; it depends on nothing but the arguments.
-
-    All classes of toys appear, whatever ``spec.classes`` says: a tracker has no classes.
-    """
+    """Make a video, by the arguments alone; all toys appear whatever ``spec.classes`` says."""
     name, target = _schedule(spec)[split, index]
     # Streams of their own, after those of scenes and portraits.
     stream = len(SPLITS) + 2 + VIDEO_SPLITS.index(split)
@@ -153,10 +150,7 @@ def make_video(spec: WorldSpec, split: str, index: int) -> Video:
 
 
 def _look(plan: Plan, time: float, shake: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Return the target's pixels in view [H, W], its share inside of the frame and that in view.
-
-    Both shares are of all its pixels, in and outside of the frame.
-    """
+    """Return the target's pixels in view [H, W], and its shares inside the frame and in view."""
     pose = plan.target.pose(time, -shake)
     mask = warp_cutout(plan.target.cutout, pose, plan.size).mask(plan.size)
     area = plan.target.cutout.area * pose.scale**2 * pose.stretch

@@ -17,11 +17,7 @@ BACKEND = 'lightvit_dense_atomic'
 
 @register_backend(BACKEND)
 class AtomicLocalBackend(LocalBackend):
-    """A local file backend whose writes replace the file in one step.
-
-    Bytes go to a temporary file in the same directory, are flushed to the disk, and then take the
-    final name. A process killed at any moment leaves the old file or the new one.
-    """
+    """A local file backend whose writes replace the file in one step, whole or not at all."""
 
     def put(self, obj: Any, filepath: str | Path) -> None:
         """Write bytes (or a memory view) to ``filepath`` atomically."""

@@ -14,11 +14,7 @@ from lightvit_dense.registry import HOOKS
 
 @HOOKS.register_module()
 class PrefetchHook(Hook):
-    """Copy each batch to the GPU on a stream of its own, labels and masks with the images.
-
-    The host is a step ahead of the GPU, so a batch is copied while the step before it is computed.
-    That needs pinned memory (``train_dataloader.pin_memory``). Elsewhere the hook does nothing.
-    """
+    """Copy batches to the GPU on another stream; needs ``train_dataloader.pin_memory``."""
 
     # After the hooks that read the batch on the host.
     priority = 'LOWEST'

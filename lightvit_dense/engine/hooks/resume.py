@@ -30,11 +30,7 @@ def _seed_torch(seed: int) -> None:
 
 @HOOKS.register_module()
 class IterationSeedHook(Hook):
-    """Seed python, numpy and torch before every training iteration.
-
-    Masks, drop path and dropout then depend on the iteration alone, not on what ran before it, so a
-    resumed run draws the same numbers as one that never stopped. The hook keeps no state.
-    """
+    """Seed python, numpy and torch before every iteration, so that resuming draws the same."""
 
     priority = 'VERY_HIGH'
 
@@ -112,11 +108,7 @@ class ResumePositionHook(Hook):
 
 @HOOKS.register_module()
 class FinalValidationHook(Hook):
-    """Say when a resumed training has nothing left to do, and validate it.
-
-    The last checkpoint is written before the last validation. A run that is killed between the two
-    would, when resumed, end at once and never tell its result.
-    """
+    """Validate a resumed training that has nothing left to do: it may have been killed before."""
 
     priority = 'VERY_HIGH'
 

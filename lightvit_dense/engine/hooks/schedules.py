@@ -1,7 +1,4 @@
-"""What changes over a pre-training: weights, temperatures, momenta, and who may move.
-
-Each is a function of the epoch or iteration alone, so that a resumed run has the right one.
-"""
+"""What changes over a pre-training, each a function of the epoch or iteration alone."""
 
 import math
 from typing import Any, ClassVar
@@ -18,10 +15,7 @@ SHAPES = ('linear', 'cosine')
 
 
 class _Ramp(Hook):
-    """Set a number of a part of the model before every iteration, and log it.
-
-    It moves linearly from ``start_value`` at ``begin`` to ``end_value`` at ``end``.
-    """
+    """Set and log a number of a part of the model, linear between ``begin`` and ``end``."""
 
     part: ClassVar[str]
     attribute: ClassVar[str]

@@ -19,11 +19,7 @@ def _settings(group: dict[str, Any]) -> dict[str, Any]:
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class OptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """mmengine's constructor, with as few groups as there are settings; all configs' default.
-
-    With a ``paramwise_cfg`` mmengine makes a group for each parameter, and a fused optimizer one
-    call for each group. The norm of clipped gradients is logged without waiting for the device.
-    """
+    """mmengine's constructor with a group a setting: a fused optimizer is called once for each."""
 
     # The last bits of a norm of norms depend on their order, which grouping must not change.
     clips_in_model_order: ClassVar[bool] = True
@@ -67,10 +63,7 @@ class OptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
 
 def merge_saved_groups(checkpoint: dict[str, Any], optimizer: Optimizer, model: nn.Module) -> None:
-    """Give one-parameter groups of a checkpoint, mmengine's, those that the optimizer has now.
-
-    Their order is that of the model. Other groups, and those whose settings differ, are left.
-    """
+    """Merge mmengine's one-parameter groups in a checkpoint to those of the optimizer."""
     saved, groups = checkpoint['optimizer'], optimizer.param_groups
     old, trained = saved['param_groups'], {id(p) for group in groups for p in group['params']}
     order = {id(p): i for i, p in enumerate(p for p in model.parameters() if id(p) in trained)}

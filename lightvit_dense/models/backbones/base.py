@@ -18,10 +18,7 @@ class Encoding(NamedTuple):
 
 
 class Backbone(BaseModule):
-    """Base of the transformers; a subclass says how it starts, runs a layer and ends.
-
-    Subclasses set ``num_layers``, ``out_type`` and ``with_cp``.
-    """
+    """Base of the transformers; subclasses set ``num_layers``, ``out_type`` and ``with_cp``."""
 
     num_layers: int
     out_type: str

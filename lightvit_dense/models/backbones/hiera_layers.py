@@ -8,11 +8,7 @@ from .hiera_tokens import pool_tokens
 
 
 class HieraPatchEmbed(nn.Module):
-    """Embed overlapping patches with one convolution (parameter ``proj``).
-
-    The kernel is ``2 * stride - 1`` pixels wide (7 for the stride of 4), so that a patch sees half
-    of its neighbours.
-    """
+    """Embed overlapping patches by one convolution ``proj``, ``2 * stride - 1`` pixels wide."""
 
     def __init__(self, in_channels: int, dim: int, stride: int) -> None:
         super().__init__()
@@ -105,10 +101,7 @@ class MaskUnitAttention(nn.Module):
 
 
 class HieraBlock(nn.Module):
-    """Pre-norm block; the first of a stage widens the tokens and may pool them.
-
-    See :class:`MaskUnitAttention`; ``mlp_ratio`` is the hidden width of the MLP over ``dim_out``.
-    """
+    """Pre-norm block of :class:`MaskUnitAttention`; the first of a stage widens tokens."""
 
     def __init__(
         self,

@@ -49,10 +49,7 @@ def pad_to_units(x: Tensor, side: int) -> tuple[Tensor, Tensor | None]:
 
 
 def pool_tokens(x: Tensor, stride: int, real: Tensor | None = None) -> Tensor:
-    """Join ``stride`` neighbours of [B, U, T, C] by their maximum: 4 for 2x2, 1 for no pooling.
-
-    Padding, where ``real`` [U, T] is false, never takes part; tokens made of it alone are zero.
-    """
+    """Join ``stride`` (4 or 1) neighbours of [B, U, T, C] by maximum; padding takes no part."""
     if stride == 1:
         return x
     # Not unflatten, which fixes the batch of an ONNX file: [B, U, stride, T / stride, C]

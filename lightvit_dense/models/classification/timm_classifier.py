@@ -78,8 +78,5 @@ class TimmClassifier(BaseModule):
             )
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return scores before softmax [B, classes] of images [B, 3, H, W].
-
-        A model with a distillation head gives the mean of both heads, as timm does.
-        """
+        """Return scores before softmax [B, classes]; of two heads the mean, as timm does."""
         return self.model(inputs)

@@ -31,10 +31,7 @@ def sincos_position(dim: int, grid: tuple[int, int], num_prefix_tokens: int = 0)
 def resize_position(
     table: Tensor, old: tuple[int, int], new: tuple[int, int], num_prefix_tokens: int = 0
 ) -> Tensor:
-    """Resize a position table [1, prefix + rows*columns, dim] to another grid, bicubically.
-
-    The leading ``num_prefix_tokens`` rows stay; ``table`` itself is returned when the grids agree.
-    """
+    """Resize a table [1, prefix + rows*columns, dim] to another grid, bicubically."""
     if old == new:
         return table
     prefix, patches = table[:, :num_prefix_tokens], table[:, num_prefix_tokens:]

@@ -48,10 +48,7 @@ def folded_attention(
 
 
 def _tiles(batch: int, tokens: int) -> Iterator[tuple[slice, slice]]:
-    """Cut [batch, tokens, tokens] logits into some of the batch and some of the queries.
-
-    Small products run in parallel over the batch, hardly inside: there is one for each thread.
-    """
+    """Cut logits [batch, tokens, tokens] by images and queries, a product for each thread."""
     threads = torch.get_num_threads()
     many = min(batch, max(threads, TILE * threads // tokens**2))
     queries = min(tokens, max(1, TILE * threads // (many * tokens)))
@@ -93,11 +90,7 @@ def _weights(
 
 
 class TiledAttention(torch.autograd.Function):
-    """Attention that keeps its inputs and its output for the backward pass, and no logits.
-
-    The CPU's fused kernel knows no gradient of what is added to the logits; here the backward pass
-    is written out (Dao et al. 2022, appendix B, with the terms of the position besides).
-    """
+    """Attention without kept logits; the backward pass is written out (Dao et al. 2022, app. B)."""
 
     @staticmethod
     def forward(

@@ -37,10 +37,7 @@ def _kept_pair_index(grid: tuple[int, int], cls_token: bool, device: torch.devic
 
 
 def pair_index(grid: tuple[int, int], cls_token: bool, device: torch.device) -> Tensor:
-    """Return the row of a table for each pair of query and key, int64 [N, N].
-
-    N counts the class token. Do not change it: all blocks share it.
-    """
+    """Return a table's row for each query and key, int64 [N, N], which all blocks share."""
     if torch.compiler.is_compiling():  # a compiler keeps constants by itself
         return _pair_index(grid, cls_token, device)
     return _kept_pair_index(grid, cls_token, device)

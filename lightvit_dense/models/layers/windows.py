@@ -5,11 +5,7 @@ from torch import Tensor
 
 
 def pad_to_windows(x: Tensor, grid: tuple[int, int], window: int) -> tuple[Tensor, tuple[int, int]]:
-    """Fill a grid (rows, columns) of tokens up to whole windows with zeros, right and bottom.
-
-    Returns tokens [B, rows*columns, C], not copied where the window divides the grid, and the
-    padded (rows, columns).
-    """
+    """Fill a grid of tokens [B, N, C] up to whole windows; return it and its new sides."""
     rows, columns = grid
     pad_h, pad_w = -rows % window, -columns % window
     padded = (rows + pad_h, columns + pad_w)
@@ -37,10 +33,7 @@ def split_windows(
 
 
 def join_windows(x: Tensor, grid: tuple[int, int], padded: tuple[int, int], window: int) -> Tensor:
-    """Undo :func:`split_windows` and :func:`pad_to_windows` by one copy.
-
-    [B*windows, heads, window*window, d] becomes [B, rows*columns, heads*d].
-    """
+    """Undo both: [B*windows, heads, window*window, d] becomes [B, rows*columns, heads*d]."""
     down, across, heads = padded[0] // window, padded[1] // window, x.shape[1]
     # [B*windows, h, w*w, d] -> [B, R/w, C/w, h, w, w, d] -> [B, R/w, w, C/w, w, h, d]
     x = x.reshape(-1, down, across, heads, window, window, x.shape[-1])

@@ -10,10 +10,7 @@ from torch import Tensor, nn
 def resolve_pairs(
     pairs: str | Sequence[Sequence[int]], student: Any, teacher: Any, extra_layer: bool
 ) -> list[tuple[int, int]]:
-    """Spell out (student layer, teacher layer) pairs, 1-based; 'all' pairs by relative depth.
-
-    Raises ValueError if there is no pair, or a student layer is named twice.
-    """
+    """List (student, teacher) layers from 1, 'all' by depth; ValueError for none or twins."""
     if isinstance(pairs, str):
         if pairs != 'all':
             raise ValueError(

@@ -15,10 +15,7 @@ def gather_keys(keys: Tensor) -> Tensor:
 
 
 def info_nce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
-    """Contrast queries with the keys of all processes (MoCo-v3, equation 1, times 2 τ), in fp32.
-
-    The positive of query i of a process is key i of the same process; no gradient goes to keys.
-    """
+    """Contrast queries with keys of all processes (MoCo-v3, equation 1, times 2 τ), in fp32."""
     with torch.autocast(queries.device.type, enabled=False):
         queries = F.normalize(at_least_fp32(queries), dim=1)
         keys = gather_keys(F.normalize(at_least_fp32(keys.detach()), dim=1))

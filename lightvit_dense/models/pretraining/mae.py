@@ -142,10 +142,7 @@ class MAEDecoder(BaseModule):
 
 
 def patchify(image: Tensor, patch: int) -> Tensor:
-    """Cut images [B, C, H, W] into patches [B, rows*columns, patch²*C].
-
-    Channels are last within a patch, as MAE's predictions are laid out.
-    """
+    """Cut images [B, C, H, W] into patches [B, rows*columns, patch²*C], channels last."""
     batch, channels, height, width = image.shape
     # [B, C, h*p, w*p] -> [B, C, h, p, w, p] -> [B, h, w, p, p, C] -> [B, N, p*p*C]
     x = image.reshape(batch, channels, height // patch, patch, width // patch, patch)

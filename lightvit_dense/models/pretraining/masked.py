@@ -46,11 +46,7 @@ class MaskedImageModel(Pretrainer):
 
 
 class MaskedAutoencoder(MaskedImageModel):
-    """Base of autoencoders: the encoder sees what is visible, the loss is of what is hidden.
-
-    A subclass says which layers its decoder reads, how it decodes, and how an image is cut into
-    units, which are hidden or kept as a whole.
-    """
+    """Base of autoencoders; a subclass says what its decoder reads and how an image is cut."""
 
     mask_ratio: float
     norm_pix_loss: bool
@@ -82,10 +78,7 @@ class MaskedAutoencoder(MaskedImageModel):
     def loss(
         self, inputs: Tensor, data_samples: Any = None, noise: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Return ``loss_reconstruction`` and the distiller's losses, in fp32 whatever AMP does.
-
-        ``noise`` [B, U] ranks the units, to repeat a masking.
-        """
+        """Return the losses by name, in fp32; ``noise`` [B, U] ranks the units of a masking."""
         masking = self._mask(inputs, noise)
         encoding = self.encode(inputs, masking.ids_keep, self.taps())
         pred = self.decode(encoding, masking)

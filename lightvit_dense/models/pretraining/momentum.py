@@ -55,10 +55,7 @@ class MomentumPretrainer(Pretrainer):
 
     @torch.no_grad()
     def update_ema_targets(self, momentum: float) -> None:
-        """Move the averages: ``average = momentum * average + (1 - momentum) * module``.
-
-        Only parameters follow; statistics of batch normalisation are each network's own.
-        """
+        """Move averaged parameters: ``momentum * average + (1 - momentum) * module``."""
         averages: list[Any] = []
         modules: list[Any] = []
         for average, module in self.ema_pairs():

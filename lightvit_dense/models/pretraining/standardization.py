@@ -26,10 +26,7 @@ class HeadStandardizer(nn.Module):
 
     @torch.no_grad()
     def forward(self, logits: Tensor) -> Tensor:
-        """Standardise logits [B, heads, ..., K] of at least fp32.
-
-        Raises RuntimeError in evaluation if nothing was seen while training.
-        """
+        """Standardise logits [B, heads, ..., K]; RuntimeError in evaluation before training."""
         if self.training:
             self._add(logits)
         elif not self.sums.any():

@@ -46,10 +46,7 @@ class _AttentionWatcher(TorchFunctionMode):
 
 
 class _KeepPatches(nn.Module):
-    """Stands where timm drops random patches, and keeps those it is told to.
-
-    ``prefix`` leading tokens always stay; models with rotary positions want to know the ids.
-    """
+    """Stands where timm drops random patches; keeps ``prefix`` tokens and those it is told to."""
 
     def __init__(self, prefix: int, with_ids: bool) -> None:
         super().__init__()

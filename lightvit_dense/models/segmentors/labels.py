@@ -14,10 +14,7 @@ def label_map(
     align_corners: bool = False,
     numbers: int = NUMBERS,
 ) -> Tensor:
-    """Resize scores [classes, h, w] bilinearly and choose each pixel's class, a strip at a time.
-
-    150 classes of a 12-megapixel photograph would be 7 GB of scores; ``numbers`` are held at once.
-    """
+    """Resize scores [classes, h, w] and choose classes, a strip of ``numbers`` at a time."""
     classes, rows, _ = scores.shape
     height, width = size
     above, below, part = _neighbours(rows, height, align_corners, scores)

@@ -106,10 +106,7 @@ _SMALL = {
 
 @torch.no_grad()
 def _calm_head(model: Any) -> None:
-    """Make random weights of a centre head say clearly where, and keep the size of the box.
-
-    Else the box would grow to the frame, and near ties between cells would show rounding alone.
-    """
+    """Make a random centre head decisive, and keep the box's size; else ties show rounding."""
     from skimage import data
 
     head, photo = model.head, data.astronaut()
@@ -151,10 +148,7 @@ def build_tracker(name: str, small: bool = False) -> nn.Module:
 def moving_frames(
     count: int, size: tuple[int, int] = (720, 1280)
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return frames, RGB uint8 [H, W, 3], in which a cut of one photograph moves over another.
-
-    The second value is the box [4] of the cut in the first one; ``size`` is height and width.
-    """
+    """Return frames, RGB uint8 [H, W, 3], in which a cut moves, and its first box [4]."""
     from skimage import data
 
     height, width = size

@@ -19,10 +19,7 @@ from ..harness import Applied
 
 
 def explicit_attention(attention: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Attend with all logits written out.
-
-    Takes tokens [B, N, C]; returns tokens [B, N, C], and logits and weights [B, heads, N, N].
-    """
+    """Attend to [B, N, C] explicitly; return tokens, logits and weights [B, heads, N, N]."""
     batch, tokens, width = x.shape
     heads = attention.num_heads
     # [B, N, 3*C] -> [3, B, heads, N, d]

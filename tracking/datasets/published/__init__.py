@@ -33,9 +33,6 @@ def got10k_positions(split: str) -> tuple[int, ...]:
 
 @cache
 def published_spans(title: str) -> dict[str, tuple[int, int, int]]:
-    """Return by sequence of a set its first and last frame, and how many at its begin are left out.
-
-    ``title``: 'otb100', 'uav123' or 'nfs'.
-    """
+    """Return first and last frame, and frames left out, in 'otb100', 'uav123' or 'nfs'."""
     rows = (line.split() for line in _lines(f'{title}.txt'))
     return {name: (int(a), int(b), int(''.join(more) or 0)) for name, a, b, *more in rows}
