@@ -16,7 +16,14 @@ from lightvit_dense.errors import UserError
 from tests.helpers.processes import in_processes
 from tracking import datasets
 from tracking.datasets.published import got10k_positions, lasot_test
-from tracking.datasets.table import BadTable, SequenceRow, join, open_table, pack_rows, write_table
+from tracking.datasets.table import (
+    BadTable,
+    SequenceRow,
+    SequenceTable,
+    open_table,
+    pack_rows,
+    write_table,
+)
 from tracking.datasets.text import parse_boxes, parse_flags
 from tracking.registry import DATASETS
 
@@ -426,28 +433,26 @@ def rows():
 
 @pytest.mark.parametrize('kept', [False, True])
 def test_a_table_gives_back_what_was_packed(tmp_path, kept):
-    chunks, meta = pack_rows(rows(), ['away'], ['Noise', 'Blur'])
-    table = join(chunks, meta)
+    arrays, meta = pack_rows(rows(), ['away'], ['Noise', 'Blur'])
+    table = SequenceTable(arrays, meta)
     if kept:
-        write_table(tmp_path / 'a.index', chunks, {**meta, 'fingerprint': 'x'})
+        write_table(tmp_path / 'a.index', arrays, {**meta, 'fingerprint': 'x'})
         table = open_table(tmp_path / 'a.index')
     for place, due in enumerate(rows()):
         np.testing.assert_equal(asdict(table.row(place)), asdict(due))
     assert table.visible_counts().tolist() == [2, 1, 3]
     assert table.arrays['boxes'].dtype == np.float64  # 0.1 is no number of 32 bits
-    assert [part.dtype for part in chunks['boxes']] == [np.float32, np.float32, np.float64]
+    assert pack_rows([next(rows())], ['away'])[0]['boxes'].dtype == np.float32
 
 
 def test_a_damaged_file_is_told_apart(tmp_path):
     path = tmp_path / 'a.index'
-    chunks, meta = pack_rows(rows(), ['away'])
-    write_table(path, chunks, {**meta, 'fingerprint': 'x'})
+    arrays, meta = pack_rows(rows(), ['away'])
+    write_table(path, arrays, {**meta, 'fingerprint': 'x'})
     whole = path.read_bytes()
-    assert b'"<i8"' in whole
-    changed = (whole.replace(b'"size"', b'"side"'), whole.replace(b'"<i8"', b'"|O8"'))
-    for damaged in (whole[:-1], whole[:20], b'', b'other' + whole, *changed):
+    for damaged in (whole[:-1], whole[:20], b'', b'other' + whole, whole.replace(b'meta', b'mata')):
         path.write_bytes(damaged)
-        with pytest.raises(BadTable, match='array of object' if b'|O8' in damaged else None):
+        with pytest.raises(BadTable, match='no index of sequences, or a damaged one'):
             open_table(path)
     assert os.listdir(tmp_path) == ['a.index']
 

@@ -12,9 +12,9 @@ from lightvit_dense.errors import require_known
 from .cache import cached_table, default_cache, fingerprint
 from .sequence import Frames, VideoSequence
 from .stores import Store
-from .table import Chunks, SequenceTable, join
+from .table import Packed, SequenceTable
 
-VERSION = 1  # of what is kept in the index; a new one makes all of them anew
+VERSION = 2  # of what is kept in the index; a new one makes all of them anew
 CACHE_FROM = 256
 
 
@@ -55,7 +55,7 @@ class SequenceSet:
     # What an index is made of: keys of files, and whatever else it depends on.
     _sources: Callable[[], tuple[list[str], list[str]]]
     _options: Callable[[], tuple[str, ...]]  # on which the annotations depend
-    _build: Callable[[], tuple[Chunks, dict[str, Any]]]  # the arrays of a table and its head
+    _build: Callable[[], Packed]
     _is_large: Callable[[], bool]  # whether an index is worth being kept where nobody asked for it
     open_frames: Callable[[str, int], Frames]  # of a folder, so many
 
@@ -128,7 +128,7 @@ class SequenceSet:
         """Return the table: from the index if there is a true one, else from the annotations."""
         keys, others = self._sources()
         if cache_dir is None and not self._is_large():
-            return join(*self._build())
+            return SequenceTable(*self._build())
         root, kind = os.path.realpath(self.data_root), type(self).__qualname__
         store = type(self.store).__name__
         identity = '\n'.join((str(VERSION), kind, root, self.split, store, *self._options()))

@@ -6,17 +6,14 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from mmengine.logging import print_log
 
 from .stores import Stamp
-from .table import BadTable, Chunks, SequenceTable, join, open_table, write_table
+from .table import BadTable, Packed, SequenceTable, open_table, write_table
 
 WARNING = 30
 _WARNED: set[str] = set()
-
-Builder = Callable[[], tuple[Chunks, dict[str, Any]]]
 
 
 def default_cache() -> Path:
@@ -32,7 +29,7 @@ def fingerprint(keys: Sequence[str], stamps: Sequence[Stamp], others: Sequence[s
 
 
 def cached_table(
-    folder: Path, title: str, identity: str, mark: str, build: Builder
+    folder: Path, title: str, identity: str, mark: str, build: Callable[[], Packed]
 ) -> SequenceTable:
     """Return a table: the one kept in a folder if nothing has changed, else a new one.
 
@@ -48,15 +45,15 @@ def cached_table(
         found = _open(path, mark) if alone else None
         if found is not None:
             return found
-        chunks, meta = build()
+        arrays, meta = build()
         meta = {**meta, 'fingerprint': mark, 'identity': identity}
         if alone:
             try:
-                write_table(path, chunks, meta)
+                write_table(path, arrays, meta)
                 return open_table(path)
             except (OSError, BadTable) as error:
                 _warn(folder, error)
-    return join(chunks, meta)
+    return SequenceTable(arrays, meta)
 
 
 def _open(path: Path, mark: str) -> SequenceTable | None:

@@ -12,7 +12,7 @@ from ..registry import DATASETS
 from .base import SequenceSet
 from .frames import ListedFrames
 from .stores import open_store
-from .table import Chunks, pack_images
+from .table import Packed, pack_images
 
 _LARGE = 1 << 24  # bytes of annotations that are slow to read
 
@@ -75,7 +75,7 @@ class CocoSequences(SequenceSet):
     def _is_large(self) -> bool:
         return self.store.stamps([self.ann_file])[0][0] >= _LARGE
 
-    def _build(self) -> tuple[Chunks, dict[str, Any]]:
+    def _build(self) -> Packed:
         where = self.store.where(self.ann_file)
         try:
             content = json.loads(self.store.read(self.ann_file))

@@ -1,7 +1,6 @@
-"""All annotations of a sequence set in a few packed arrays, and the one file they are kept in.
+"""All annotations of a sequence set in a few packed arrays, kept in one safetensors file.
 
-A magic word, the length of a JSON head, the head, and the arrays as they lie in memory: mapped, not
-read, so that processes share its pages.
+The file is mapped, not read, so that processes share its pages.
 """
 
 import json
@@ -12,13 +11,14 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.utils.io import atomic_path
 
-MAGIC = b'LVTRACK1'
-_ALIGN = 64
-_KINDS = 'biufS'
+_TEXTS = ('names', 'folders')
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,19 +94,17 @@ class SequenceTable:
         )
 
 
-Chunks = dict[str, list[np.ndarray]]
+Packed = tuple[dict[str, np.ndarray], dict[str, Any]]
+"""Arrays and ``meta`` of a table, without a fingerprint."""
 
 
 def pack_rows(
     rows: Iterable[SequenceRow], gone: Sequence[str] = (), attributes: Sequence[str] = ()
-) -> tuple[Chunks, dict[str, Any]]:
-    """Pack annotations into the arrays of a table, in chunks that are not joined yet.
-
-    Boxes are kept in 32 bits where that loses nothing. The head that is returned has no
-    fingerprint.
-    """
+) -> Packed:
+    """Pack annotations; boxes are kept in 32 bits where that loses nothing."""
     classes: dict[str, int] = {}
-    chunks: Chunks = {'boxes': [], 'visible': [], **{f'gone:{name}': [] for name in gone}}
+    chunks: dict[str, list[np.ndarray]] = {name: [] for name in ('boxes', 'visible')}
+    chunks |= {f'gone:{name}': [] for name in gone}
     names, folders, numbers, challenges = [], [], [], []
     for row in rows:
         names.append(row.name.encode())
@@ -119,15 +117,17 @@ def pack_rows(
         for name in gone:
             chunks[f'gone:{name}'].append(np.asarray(row.gone[name], bool))
     columns = np.array(numbers, np.int64).reshape(-1, 3)
-    chunks |= {
-        'names': [np.array(names, 'S')],
-        'folders': [np.array(folders, 'S')],
-        'lengths': [columns[:, 0]],
-        'counts': [columns[:, 1]],
-        'class_ids': [columns[:, 2]],
-        'attributes': [np.array(challenges, bool).reshape(len(names), len(attributes))],
+    # Chunks go as they are joined: only one array is there twice.
+    arrays = {name: np.concatenate(chunks.pop(name)) for name in [*chunks]}
+    arrays |= {
+        'names': np.array(names, 'S'),
+        'folders': np.array(folders, 'S'),
+        'lengths': columns[:, 0],
+        'counts': columns[:, 1],
+        'class_ids': columns[:, 2],
+        'attributes': np.array(challenges, bool).reshape(len(names), len(attributes)),
     }
-    return chunks, {'classes': [*classes], 'attributes': [*attributes], 'gone': [*gone]}
+    return arrays, {'classes': [*classes], 'attributes': [*attributes], 'gone': [*gone]}
 
 
 def pack_images(
@@ -136,68 +136,40 @@ def pack_images(
     boxes: np.ndarray,
     labels: np.ndarray,
     classes: Sequence[str],
-) -> tuple[Chunks, dict[str, Any]]:
+) -> Packed:
     """Pack sequences of one frame each, whose targets are visible, as :func:`pack_rows` does."""
     ones = np.ones(len(boxes), np.int64)
-    chunks = {
-        'boxes': [_narrow(boxes)],
-        'visible': [ones.astype(bool)],
-        'names': [np.array([name.encode() for name in names], 'S')],
-        'folders': [np.array([folder.encode() for folder in folders], 'S')],
-        'lengths': [ones],
-        'counts': [ones],
-        'class_ids': [labels],
-        'attributes': [np.zeros((len(boxes), 0), bool)],
+    arrays = {
+        'boxes': _narrow(boxes),
+        'visible': ones.astype(bool),
+        'names': np.array([name.encode() for name in names], 'S'),
+        'folders': np.array([folder.encode() for folder in folders], 'S'),
+        'lengths': ones,
+        'counts': ones,
+        'class_ids': labels,
+        'attributes': np.zeros((len(boxes), 0), bool),
     }
-    return chunks, {'classes': [*classes], 'attributes': [], 'gone': []}
+    return arrays, {'classes': [*classes], 'attributes': [], 'gone': []}
 
 
-def join(chunks: Chunks, meta: Mapping[str, Any]) -> SequenceTable:
-    """Return a table in memory."""
-    return SequenceTable({name: np.concatenate(parts) for name, parts in chunks.items()}, meta)
-
-
-def write_table(path: str | os.PathLike, chunks: Chunks, meta: Mapping[str, Any]) -> None:
-    """Write a table, its head with a fingerprint, so that a reader finds the whole one or none."""
-    entries, place = {}, 0
-    for name, parts in chunks.items():
-        kind = np.result_type(*{part.dtype for part in parts})
-        shape = [sum(len(part) for part in parts), *parts[0].shape[1:]]
-        entries[name] = (kind.str, shape, place)
-        size = int(np.prod(shape)) * kind.itemsize
-        place += -(-size // _ALIGN) * _ALIGN
-    head = json.dumps({'meta': dict(meta), 'arrays': entries, 'size': place}).encode()
-    head += b' ' * (-(len(head) + 16) % _ALIGN)
-    with atomic_path(path) as draft, open(draft, 'wb') as file:
-        file.write(MAGIC + len(head).to_bytes(8, 'little') + head)
-        for name, (kind_name, _, _) in entries.items():
-            for part in chunks[name]:
-                file.write(np.ascontiguousarray(part, np.dtype(kind_name)).data)
-            file.write(b'\0' * (-file.tell() % _ALIGN))
+def write_table(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], meta: Any) -> None:
+    """Write a table, whose ``meta`` has a fingerprint; a reader finds the whole one or none."""
+    texts = {name: arrays[name][:, None].view(np.uint8) for name in _TEXTS}
+    tensors = {n: torch.from_numpy(x).contiguous() for n, x in {**arrays, **texts}.items()}
+    with atomic_path(path) as draft:
+        save_file(tensors, draft, {'meta': json.dumps(meta)})
 
 
 def open_table(path: str | os.PathLike) -> SequenceTable:
     """Map a table; :class:`BadTable` if the file is none, or damaged."""
-    with open(path, 'rb') as file:
-        magic, size = file.read(8), int.from_bytes(file.read(8), 'little')
-        total = os.fstat(file.fileno()).st_size
-        if magic != MAGIC or size > total:
-            raise BadTable(f'{path}: is no index of sequences of this version')
-        try:
-            head = json.loads(file.read(size))
-            entries, meta, due = head['arrays'], head['meta'], head['size']
-        except (ValueError, KeyError, TypeError) as error:
-            raise BadTable(f'{path}: has a damaged head ({error})') from error
-        if total != 16 + size + due:
-            raise BadTable(f'{path}: has {total} bytes instead of {16 + size + due}')
-        content = np.memmap(file, np.uint8, 'r', offset=16 + size) if due else np.empty(0, np.uint8)
-    arrays = {}
-    for name, (kind_name, shape, place) in entries.items():
-        kind = np.dtype(kind_name)
-        if kind.kind not in _KINDS:
-            raise BadTable(f'{path}: holds an array of {kind}')
-        stop = place + int(np.prod(shape)) * kind.itemsize
-        arrays[name] = np.asarray(content[place:stop]).view(kind).reshape(shape)
+    try:
+        with safe_open(path, 'pt') as file:
+            meta = json.loads(file.metadata()['meta'])
+            arrays = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118
+        for name in _TEXTS:
+            arrays[name] = arrays[name].view(f'S{arrays[name].shape[1]}')[:, 0]
+    except (SafetensorError, LookupError, TypeError, ValueError) as error:
+        raise BadTable(f'{path}: is no index of sequences, or a damaged one ({error})') from error
     return SequenceTable(arrays, meta, os.path.abspath(path))
 
 

@@ -21,7 +21,7 @@ from .cache import WARNING
 from .frames import NumberedFrames
 from .sequence import Frames
 from .stores import Store, open_store
-from .table import Chunks, SequenceRow, pack_rows
+from .table import Packed, SequenceRow, pack_rows
 from .text import has_area, parse_boxes, parse_flags
 
 _READERS = 16
@@ -121,7 +121,7 @@ class VideoSet(SequenceSet):
     def _is_large(self) -> bool:
         return len(self._entries) >= CACHE_FROM
 
-    def _build(self) -> tuple[Chunks, dict[str, Any]]:
+    def _build(self) -> Packed:
         return pack_rows(self.rows(), self.GONE, self.ATTRIBUTES)
 
     def rows(self) -> Iterator[SequenceRow]:
