@@ -169,7 +169,6 @@ def test_data_pipeline(measure: Callable[..., Found]) -> None:
     assert {'reference', 'bare decode, cv2'} | ours <= set(rows)
     assert rows['reference']['ratio'] == 1
     assert max(row['floor'] for row in rows.values()) == 1
-    assert [row['name'] for row in found['results']['evaluation']][:2] == ['reference', 'ours']
     assert '| bare decode, cv2 |' in text
     found, _ = measure('data_pipeline --segmentation --size 64 48 --crop 16 --repeats 1')
     names = [row['name'] for row in found['results']['segmentation']]

@@ -183,11 +183,7 @@ def held_memory_mb(device: torch.device) -> float:
 def measure_memory(
     passes: Mapping[str, Call], device: torch.device | str
 ) -> dict[str, dict[str, float]]:
-    """Return the memory of passes, the smaller first, in a process that does nothing else.
-
-    In MiB: ``peak_mb`` of the process, or allocated on a GPU, and ``grown_mb``, that minus what
-    weights, inputs and libraries had taken before.
-    """
+    """Measure passes, the smaller first: ``peak_mb``, and ``grown_mb`` above the start, in MiB."""
     device = torch.device(device)
     before = held_memory_mb(device)
     environment.reset_peak_memory(device)

@@ -1,16 +1,14 @@
-"""Measure how many images a second one core makes ready for pre-training, and for evaluation.
+"""Measure how many images a second one core makes ready for training.
 
 JPEG files of ImageNet's usual size are made of photographs that installed packages carry. Compared
 are the reference (Pillow, torchvision, floats), ours with every decoder that is installed and from
 packed images, and the floor, which decodes the whole image and does nothing else. All run in one
 process, in turns, and are timed in CPU seconds, so that neighbours on the machine disturb them
-less. Evaluation's resize and central crop are compared with torchvision's, whose pixels are the
-same, and with a crop before the resize, which is faster and gives others. Segmentation's input,
-which has label maps of up to 64 classes, is compared with mmseg's, whose pixels are the same.
+less. Segmentation's input, which has label maps of up to 64 classes, is compared with mmseg's,
+whose pixels are the same.
 
 Example:
     python tools/benchmark/run.py data_pipeline --json data.json
-    python tools/benchmark/run.py data_pipeline --evaluation
     python tools/benchmark/run.py data_pipeline --segmentation --size 683 512 --crop 512
 """
 
@@ -33,17 +31,15 @@ from lightvit_dense.datasets.collate import SharedBytes
 from lightvit_dense.datasets.converters.packer import Packer
 from lightvit_dense.datasets.packed import PackedStorage, PackSettings
 from lightvit_dense.datasets.transforms import jpeg
-from lightvit_dense.datasets.transforms.augment import resize_box
 from lightvit_dense.registry import FUNCTIONS, TRANSFORMS
 
 from .. import harness
-from ..references.pipelines import center_crop_reference, photographs, random_crop_reference
+from ..references.pipelines import photographs, random_crop_reference
 
 Pipelines = Mapping[str, Callable[[int], object]]  # each takes the number of a file
 OPTIONS = {
     'size': (500, 375),
     'crop': dict(type=harness.count, default=224, help='side of the crops'),
-    'evaluation': dict(action='store_true', help="evaluation's input alone"),
     'device-input': dict(action='store_true', help='what workers hand over to the device alone'),
     'batch': dict(type=harness.count, default=128, help='images that are handed over at once'),
     'segmentation': dict(action='store_true', help="segmentation's input alone"),
@@ -111,30 +107,6 @@ def packed_pipelines(files: Sequence[bytes], run: Compose) -> Pipelines:
         item = dict(storage=PackedStorage(Path(folder.name, form)), folder=folder)
         found[f'ours, packed {form}'] = lambda k, item=item: run(item | {'img_path': keys[k]})
     return found
-
-
-def evaluation_pipelines(files: Sequence[bytes], crop: int) -> Pipelines:
-    """Return what is compared on evaluation's view."""
-    recipe = load_config('imagenet/deit_vit-tiny_300e')
-    load, center, pack = map(dict, recipe.val_dataloader.dataset.pipeline)
-    ours, loader, packer = build(load, {**center, 'size': crop}, pack), build(load), build(pack)
-    reference = center_crop_reference(crop)
-
-    def cut_first(k: int) -> object:
-        results = loader(item(files, k))
-        height, width = results['img'].shape[:2]
-        side = round(min(height, width) * 224 / 256)
-        left, top = (width - side) // 2, (height - side) // 2
-        box = (left, top, left + side, top + side)
-        results['img'] = resize_box(results['img'], box, (crop, crop), 'bicubic', 'pillow')
-        return packer(results)
-
-    return {
-        'reference': lambda k: reference(io.BytesIO(files[k])),
-        'ours': lambda k: ours(item(files, k)),
-        'ours, cut before the resize (other pixels)': cut_first,
-        'bare decode, cv2': lambda k: whole(files[k], 'cv2'),
-    }
 
 
 def handing_pipelines(recipe: str, images: np.ndarray) -> Pipelines:
@@ -212,21 +184,16 @@ def segmentation_pipelines(files: Sequence[bytes], crop: int, folder: Path) -> P
 
 
 def measure(args: argparse.Namespace) -> harness.Report:
-    """Measure evaluation's input and training's, or the one that is asked for."""
+    """Measure pre-training's input, or the one that is asked for."""
     if args.device_input:
         return measure_handing(args)
-    files = photographs(args.size)
-    texts, results, places = [], {}, range(len(files))
+    files, what = photographs(args.size), 'segmentation' if args.segmentation else 'training'
     with tempfile.TemporaryDirectory() as folder:
         if args.segmentation:
-            compared = {'segmentation': segmentation_pipelines(files, args.crop, Path(folder))}
+            compared = segmentation_pipelines(files, args.crop, Path(folder))
         else:
-            compared = {'evaluation': evaluation_pipelines(files, args.crop)}
-            if not args.evaluation:
-                compared['training'] = training_pipelines(files, args.crop)
-        for what, some in compared.items():
-            title = f'{what}: JPEG files of quality 90 to {args.crop} px'
-            compare = harness.compare_pipelines
-            results[what], text = compare(title, some, lambda _: places, args.repeats)
-            texts.append(text)
-    return harness.Report(results, '\n'.join(texts))
+            compared = training_pipelines(files, args.crop)
+        title = f'{what}: JPEG files of quality 90 to {args.crop} px'
+        compare, places = harness.compare_pipelines, range(len(files))
+        rows, text = compare(title, compared, lambda _: places, args.repeats)
+    return harness.Report({what: rows}, text)

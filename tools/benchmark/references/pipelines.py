@@ -44,14 +44,6 @@ def random_crop_reference(crop: int, scale: tuple[float, float]) -> Callable[[An
     return run
 
 
-def center_crop_reference(crop: int) -> Callable[[Any], torch.Tensor]:
-    """Return evaluation's view by Pillow and torchvision: a file to normalised floats."""
-    resize = transforms.Resize(int(crop * 256 / 224), InterpolationMode.BICUBIC)
-    view = [resize, transforms.CenterCrop(crop), transforms.ToTensor(), NORMALIZE]
-    run = transforms.Compose(view)
-    return lambda file: run(Image.open(file).convert('RGB'))
-
-
 def cut_out(image: np.ndarray, window: CropWindow, out: int, border: int = 0) -> np.ndarray:
     """Cut a window as OSTrack does: lay out its padding in memory, then resize it to a side."""
     left, top = window.x, window.y
