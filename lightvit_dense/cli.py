@@ -11,7 +11,7 @@ import pkgutil
 import runpy
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from lightvit_dense import __version__
@@ -51,7 +51,10 @@ def run(word: str, words: list[str]) -> int | None:
         if given.gpus is not None:
             return launch(word, words, given.gpus)
     sys.argv = [f'lightvit {word}', *words]
-    return _main_of(known[word])()
+    file = known[word]
+    if file.parent.parent.name == 'tracking':  # modules of a package
+        return pkgutil.resolve_name(f'tracking.tools.{file.stem}:main')()
+    return runpy.run_path(str(file))['main']()
 
 
 def launch(word: str, words: list[str], gpus: int) -> int:
@@ -78,12 +81,6 @@ def overview() -> str:
 
 def _summary(file: Path) -> str:
     return (ast.get_docstring(ast.parse(file.read_text(encoding='utf-8'))) or '').split('\n')[0]
-
-
-def _main_of(file: Path) -> Callable[[], int | None]:
-    if file.parent.parent.name == 'tracking':  # modules of a package
-        return pkgutil.resolve_name(f'tracking.tools.{file.stem}:main')
-    return runpy.run_path(str(file))['main']
 
 
 if __name__ == '__main__':

@@ -66,7 +66,8 @@ class Inferencer:
         self.names = class_names(model, self.cfg, names)
         self.palette = class_palette(model, self.cfg, len(self.names))
         self._prepare = Preparation(self.cfg, ((None, None) if tta is True else tta) or None)
-        self._collate = self._collate_function()
+        kind = (self.cfg.test_dataloader.get('collate_fn') or dict(type='pseudo_collate'))['type']
+        self._collate: Any = FUNCTIONS.get(kind) if isinstance(kind, str) else kind
         self._step: Any = model.test_step
         if self._prepare.tta_model is not None:
             wrapped = MODELS.build(dict(self._prepare.tta_model, module=model)).eval()
@@ -168,12 +169,6 @@ class Inferencer:
             if on_error is None:
                 raise InferenceError(str(failure))
             on_error(failure)
-
-    def _collate_function(self) -> Callable[[list], Any]:
-        given = self.cfg.test_dataloader.get('collate_fn') or dict(type='pseudo_collate')
-        kind = given['type']
-        function: Callable[[list], Any] = FUNCTIONS.get(kind) if isinstance(kind, str) else kind
-        return function
 
     def _read(self, sample: Any, picture: Picture) -> Result:
         """Make plain data of what the model found in a picture."""

@@ -139,7 +139,11 @@ def apply_engine_options(cfg: Config, training: bool = True) -> Config:
     if options.amp:
         _apply_amp(cfg, options.amp)
     if options.fused:
-        _apply_fused(cfg)
+        optimizer = cfg.get('optim_wrapper', {}).get('optimizer') or {}
+        kind = optimizer.get('type')
+        known = isinstance(kind, str) and kind.rpartition('.')[2] in FUSED_OPTIMIZERS
+        if known and 'foreach' not in optimizer:
+            optimizer.setdefault('fused', True)
     if options.accumulate > 1:
         cfg.optim_wrapper.accumulative_counts = options.accumulate
     if options.ema:
@@ -252,14 +256,6 @@ def _apply_amp(cfg: Config, name: str) -> None:
         cfg.optim_wrapper.setdefault('loss_scale', dict(enabled=False))
     else:
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
-
-
-def _apply_fused(cfg: Config) -> None:
-    optimizer = cfg.get('optim_wrapper', {}).get('optimizer')
-    if not optimizer or not isinstance(optimizer.get('type'), str):
-        return
-    if optimizer.type.split('.')[-1] in FUSED_OPTIMIZERS and 'foreach' not in optimizer:
-        optimizer.setdefault('fused', True)
 
 
 def _add_compression(cfg: Config, dtype: str, amp: str | None) -> None:

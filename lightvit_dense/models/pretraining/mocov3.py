@@ -27,8 +27,6 @@ class MoCoV3(MomentumPretrainer):
         backbone: See :class:`Pretrainer`, as for all that is not named here.
         hidden: Width within the heads.
         out_channels: Width of what is compared.
-        projector_layers: Linear layers of the projector.
-        predictor_layers: Linear layers of the predictor.
         temperature: τ of the contrastive loss.
         stop_grad_patch_embed: Whether the patch embedding stays random (MoCo-v3, §4; not so in the
             ICML paper).
@@ -41,8 +39,6 @@ class MoCoV3(MomentumPretrainer):
         backbone: dict[str, Any],
         hidden: int = 4096,
         out_channels: int = 256,
-        projector_layers: int = 3,
-        predictor_layers: int = 2,
         temperature: float = 0.2,
         stop_grad_patch_embed: bool = False,
         distiller: dict[str, Any] | None = None,
@@ -54,8 +50,8 @@ class MoCoV3(MomentumPretrainer):
             raise ValueError(f'MoCoV3: temperature={temperature} must be positive')
         self.temperature = temperature
         width = self.backbone.embed_dims
-        self.projector = batch_norm_mlp(projector_layers, width, hidden, out_channels)
-        self.predictor = batch_norm_mlp(predictor_layers, out_channels, hidden, out_channels)
+        self.projector = batch_norm_mlp(3, width, hidden, out_channels)
+        self.predictor = batch_norm_mlp(2, out_channels, hidden, out_channels)
         if stop_grad_patch_embed:
             self.backbone.patch_embed.requires_grad_(False)
         self.momentum_backbone = frozen_copy(self.backbone)
