@@ -142,12 +142,7 @@ def dist_options(cfg: Config) -> dict[str, Any]:
 
 @contextmanager
 def built_runner(cfg: Config) -> Iterator[Runner]:
-    """Build the Runner of a config; in the end its data loaders' workers are stopped.
-
-    A runner is a web of references, so persistent workers would live until the garbage collector
-    comes across it; it then takes their queues down first and waits five seconds for each worker
-    that no longer hears it.
-    """
+    """Build a config's Runner; at the end its loaders' workers are stopped, at once."""
     with user_errors(cfg):
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         try:

@@ -74,11 +74,7 @@ def tta_parts(
 def make_views(
     pipeline: Sequence[Mapping[str, Any]], scales: Sequence[float], flip: bool
 ) -> list[ConfigDict]:
-    """Make a test pipeline give several views of each image, the first not flipped.
-
-    What stands before the resize stays; the resize is done at each scale, its result flipped, and
-    the rest follows. Without a ``Resize`` the only scale is 1.
-    """
+    """Make a test pipeline give views of each image, at each scale, the first not flipped."""
     if not scales or not all(math.isfinite(scale) and scale > 0 for scale in scales):
         raise UserError(f'scales of test-time augmentation are positive numbers, got {scales}')
     *steps, pack = ({**step} for step in copy.deepcopy(list(pipeline)))

@@ -1,9 +1,4 @@
-"""Write a folder into an LMDB: many readers, one writer, and nothing lost when it is interrupted.
-
-Files are written in the order of their paths, a batch a transaction, together with how far the
-writer has come. What a transaction has committed outlives a killed process and a power failure, so
-the next run goes on behind it.
-"""
+"""Write a folder into an LMDB, a batch of files a transaction, so that a killed run goes on."""
 
 import fcntl
 import hashlib

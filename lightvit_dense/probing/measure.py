@@ -31,11 +31,7 @@ class Row:
 
 @dataclass
 class Probes:
-    """Fit classifiers to the training features and score them on those of validation.
-
-    Of several inverse penalties ``cs`` the best on a held-out fifth of the training images is
-    taken; all numbers of neighbours (``counts``) are reported.
-    """
+    """Fit classifiers, the penalty chosen on a held-out fifth, and score them on validation."""
 
     train: Part
     val: Part

@@ -1,8 +1,4 @@
-"""How alike a student and a teacher attend, layer against layer.
-
-The loss of attention distillation tells how well the student's logits, through a learnt map of
-heads, reproduce the teacher's. Here no map is learnt, so that any two checkpoints can be compared.
-"""
+"""How alike a student and a teacher attend, layer against layer, without a learnt map."""
 
 import math
 from collections.abc import Sequence

@@ -1,8 +1,4 @@
-"""Where stages run, by submitit: as processes of this machine, or as jobs of Slurm.
-
-Local processes end with the one that runs the suite. Jobs of Slurm outlive it; the next call finds
-them again. An executor knows which stages can start, starts them, and tells which ended.
-"""
+"""Where stages run, by submitit: as processes, which end with this one, or jobs of Slurm."""
 
 import getpass
 import os

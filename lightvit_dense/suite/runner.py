@@ -31,11 +31,7 @@ class JobsError(RuntimeError):
 
 
 class Runner:
-    """Runs stages in the order of what they need, as many at a time as the executor takes.
-
-    ``on_progress`` takes the lines about what ended, ``show`` those about what runs, every ``poll``
-    seconds.
-    """
+    """Runs stages as their needs are done; ``on_progress`` gets what ended, ``show`` what runs."""
 
     def __init__(
         self,
@@ -172,10 +168,7 @@ def remaining(
 
 
 def status_line(interval: float = 10.0) -> tuple[Line, Line]:
-    """Return how to show a line that stays, and one that the next takes the place of.
-
-    Where the output is no terminal, the latter stays too, but comes every ``interval`` seconds.
-    """
+    """Return what shows a line that stays, and one that the next takes the place of."""
     terminal, told = sys.stdout.isatty(), time.monotonic()
     clear = '\r\033[K' if terminal else ''
 

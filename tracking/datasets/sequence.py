@@ -20,11 +20,7 @@ class Frames(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class VideoSequence:
-    """A video with one annotated target.
-
-    Boxes are x, y, width, height in pixels, 0-based, x and y those of the left and upper edge: a
-    box that covers the first pixel alone is (0, 0, 1, 1).
-    """
+    """A video with one annotated target; boxes are x, y, width, height in pixels, 0-based."""
 
     name: str  # unique in its data set, e.g. 'airplane-1'
     frames: Frames

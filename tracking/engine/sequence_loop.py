@@ -100,10 +100,7 @@ class _SequenceLoop:
 
 @LOOPS.register_module()
 class SequenceTestLoop(_SequenceLoop, TestLoop):
-    """mmengine's test loop over whole sequences, each tracked from its first box on.
-
-    Takes, beside its arguments, ``decode_workers``: threads that decode frames ahead.
-    """
+    """mmengine's test loop over whole sequences; ``decode_workers`` threads decode ahead."""
 
     phase: ClassVar[str] = 'test'
 

@@ -106,11 +106,7 @@ def overlaps(
     sizes: Sequence[tuple[int, int] | None],
     average: str = 'frames',
 ) -> Overlaps:
-    """Compare a tracker's boxes with the true ones, but for first frames and absent targets.
-
-    A sequence may be there several times, once a repetition; their frames count together. Boxes are
-    clipped to ``sizes``, height and width of the frames, where there is one.
-    """
+    """Compare boxes with true ones but the first; frames are clipped to ``sizes`` (h, w)."""
     found: dict[str, list[np.ndarray]] = {}
     classes: dict[str, str] = {}
     for boxes, truth, size in zip(predictions, truths, sizes, strict=True):

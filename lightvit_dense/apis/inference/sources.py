@@ -61,11 +61,7 @@ def check_array(array: Any) -> np.ndarray:
 
 
 class Sources:
-    """All inputs of a call, in order; iterating reads them one at a time.
-
-    Inputs are a path of an image, a folder or a video, an array, or any number of these. With
-    ``exif`` files are turned upright by their EXIF entry.
-    """
+    """Paths, arrays, or several of them, read one at a time; ``exif`` turns files upright."""
 
     def __init__(self, inputs: Any, recursive: bool = False, exif: bool = True) -> None:
         self._recursive, self._exif = recursive, exif
@@ -97,7 +93,10 @@ class Sources:
         if path is not None and path.is_dir():
             return len(self._listing(path))
         if path is not None and path.suffix.lower() in VIDEOS and path.is_file():
-            return _frame_count(str(path))
+            capture = cv2.VideoCapture(str(path))
+            count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+            capture.release()
+            return max(0, count)  # 0 where the header tells none
         return 1
 
     def _name(self, *choices: str) -> str:
@@ -149,14 +148,6 @@ class Sources:
         except (BadImage, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             return Failure(str(path), reason or str(error))
-
-
-def _frame_count(path: str) -> int:
-    """Return the number of frames that the header of a video tells; 0 if it tells none."""
-    capture = cv2.VideoCapture(path)
-    count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    capture.release()
-    return max(0, count)
 
 
 def _frames(path: Path, name: str, unique: Callable[[str], str]) -> Iterator[Picture | Failure]:

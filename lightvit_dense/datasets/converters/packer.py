@@ -1,8 +1,4 @@
-"""Pack images: decoded and resized once, a shard a thread, and nothing lost when it is interrupted.
-
-A shard that is written is noted in a file beside it; what was in work when the process was killed
-is all that the next run packs again.
-"""
+"""Pack images: decoded and resized once, a shard a thread; a killed run loses open shards."""
 
 import io
 import os
@@ -37,10 +33,7 @@ _BLOCK, _QUALITY = tarfile.BLOCKSIZE, [cv2.IMWRITE_JPEG_QUALITY, 90]
 
 
 def pack_picture(data: bytes, key: str, settings: PackSettings) -> tuple[bytes, int, int]:
-    """Resize a picture's short side as torchvision's ``Resize`` does, bicubic and anti-aliased.
-
-    One that is no larger keeps its size; in a set of JPEGs, a JPEG among those is copied as it is.
-    """
+    """Resize a picture's short side as torchvision's ``Resize`` does, if it is longer."""
     header = read_header(data) if data.startswith(JPEG) else None
     image = decode(data, 'rgb', exif=settings.exif, path=key)
     side, (height, width) = settings.short_side, image.shape[:2]

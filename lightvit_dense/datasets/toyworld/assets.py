@@ -1,9 +1,4 @@
-"""Classes, photographs and object cut-outs, read straight from installed packages.
-
-Nothing is downloaded and none of the packages is imported: their data files are opened in place.
-Every photograph and every mask named here was looked at. Masks that show fragments, or pieces of
-other objects, are left out; photographs that show an object of our classes are no background.
-"""
+"""Classes, photographs and cut-outs, each looked at, read straight from installed packages."""
 
 import importlib.util
 from collections.abc import Sequence

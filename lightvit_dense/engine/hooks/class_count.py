@@ -16,13 +16,7 @@ HEADS = ('roi_head.bbox_head', 'roi_head.mask_head', 'decode_head', 'auxiliary_h
 
 @HOOKS.register_module()
 class ClassCountHook(Hook):
-    """Compare the number of classes of model and data before training, validation and testing.
-
-    Labels alone show a mistake only where the model has fewer classes. Classifiers, detectors and
-    segmentors are known by their heads; models without ``num_classes`` and data sets that name no
-    classes pass. Data sets with ``check_contents`` look through their labels once; all processes
-    do, so that an error ends all of them.
-    """
+    """Compare the number of classes of model and data, and look through the labels once."""
 
     def __init__(self) -> None:
         self._seen: list[Any] = []

@@ -84,10 +84,7 @@ class LoadReportHook(Hook):
 
 @HOOKS.register_module()
 class FitCheckpointHook(Hook):
-    """Take foreign classifiers, and refuse checkpoints that leave part of the model at random.
-
-    See :func:`lightvit_dense.checkpoints.initializer.fit_checkpoint`. Evaluation adds it by itself.
-    """
+    """Take foreign classifiers and refuse partial checkpoints, see ``fit_checkpoint``."""
 
     # Before EMAHook, which reads the state dict too.
     priority = 'VERY_HIGH'

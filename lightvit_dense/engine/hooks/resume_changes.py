@@ -24,12 +24,7 @@ Changes = dict[str, tuple[Any, Any]]
 
 @HOOKS.register_module()
 class ResumeChangesHook(Hook):
-    """Let what was changed in a config take effect in a resumed training, or refuse it by name.
-
-    Weights, their averages, the state of the optimiser and the counters are the checkpoint's;
-    everything else is the present config's, schedules as if it had been in force from the start.
-    The log lists the changes. Training adds this hook by itself.
-    """
+    """Let changes of a config take effect in a resumed training, or refuse them by name."""
 
     # After LoadReportHook, which checks the weights, and before EMAHook.
     priority = 'HIGH'

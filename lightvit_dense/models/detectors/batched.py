@@ -1,9 +1,4 @@
-"""Parts of Mask R-CNN that treat a batch at once, so that the host seldom waits for the device.
-
-For the same random choice losses and proposals are mmdet's. With parts that are not usual, such as
-another assigner, mmdet's code runs. Boxes are fp32 whatever AMP does: bf16 knows only every fourth
-number from 512 on.
-"""
+"""Mask R-CNN's usual parts for a batch at once, in fp32, so that the host seldom waits."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -186,10 +186,7 @@ class AttentionDistiller(HiddenTeacher):
     def forward(
         self, inputs: Tensor, encoding: Encoding, ids_keep: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Return ``loss_distill`` and, with ``hidden_pairs``, ``loss_hidden``: weighted, fp32.
-
-        Takes the student's images [B, 3, H, W], logits and outputs, and visible patches [B, K].
-        """
+        """Return ``loss_distill``, and ``loss_hidden`` of ``hidden_pairs``: weighted, fp32."""
         teacher, student = self.teacher_view(inputs, ids_keep), self.student_logits(encoding)
         losses = {}
         with torch.autocast(inputs.device.type, enabled=False):

@@ -38,11 +38,7 @@ class DetectionTTA(BaseTTAModel):
         self.max_per_img = int(tta_cfg['max_per_img'])
 
     def test_step(self, data: dict[str, list]) -> list[BaseDataElement]:
-        """Detect in a collated batch of ``mmcv.TestTimeAug``, whose first view carries the truth.
-
-        Returns the first view's samples with merged ``pred_instances`` in pixels of original
-        images.
-        """
+        """Detect in the views of ``mmcv.TestTimeAug``; return the first one's samples, merged."""
         views = list(split_views(data))
         if len(views) == 1:
             return self.module.test_step(views[0])
