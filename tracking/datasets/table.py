@@ -168,6 +168,8 @@ def open_table(path: str | os.PathLike) -> SequenceTable:
             arrays = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118
         for name in _TEXTS:
             arrays[name] = arrays[name].view(f'S{arrays[name].shape[1]}')[:, 0]
+        for array in arrays.values():
+            array.flags.writeable = False
     except (SafetensorError, LookupError, TypeError, ValueError) as error:
         raise BadTable(f'{path}: is no index of sequences, or a damaged one ({error})') from error
     return SequenceTable(arrays, meta, os.path.abspath(path))
