@@ -18,10 +18,7 @@ MEASURES = ('cross_entropy', 'kl', 'cosine', 'js')
 
 @dataclass(frozen=True)
 class PairAgreement:
-    """Numbers of one pair of layers, means over images and queries.
-
-    The four measures compare the maps that are means over all heads of a side.
-    """
+    """Means over images and queries of one pair of layers, whose maps are means over heads."""
 
     student: int  # layer, 1-based
     teacher: int  # layer, 1-based

@@ -27,10 +27,7 @@ class BoxHead(ConvFCBBoxHead):
 
 @MODELS.register_module(force=True)
 class MaskHead(FCNMaskHead):
-    """mmdet's ``FCNMaskHead`` whose last layer starts from N(0, 0.001^2), near a mask of 0.5.
-
-    Convolutions start from N(0, 2 / (outputs * k^2)) in both; mmdet's last layer does, too.
-    """
+    """mmdet's ``FCNMaskHead`` whose last layer starts from N(0, 0.001^2), near a mask of 0.5."""
 
     def init_weights(self) -> None:
         """Draw the initial weights."""
