@@ -48,10 +48,7 @@ def plain_configs() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope='session')
 def watchdog() -> Iterator[None]:
-    """End every Python process that a test starts after a while, with a dump of all its stacks.
-
-    The repository's root is on its path, so that it finds ``tests.helpers`` as a test does.
-    """
+    """End every Python process that a test starts after a while, with a dump of all its stacks."""
     with pytest.MonkeyPatch.context() as patch:
         for path in (ROOT, ROOT / 'tests' / 'watchdog'):
             patch.setenv('PYTHONPATH', str(path), prepend=os.pathsep)

@@ -99,6 +99,8 @@ def test_downstream_names_what_starts_from_a_pretraining() -> None:
         'finetune_dmae_hiera-tiny_300e',
         'flowers_vit-tiny',
         'semfpn_d2mae_tiny',
+        'maskrcnn_dmae_tiny',
+        'upernet_dmae_tiny',
     ],
 )
 def test_parameters_and_operations_are_the_built_models(name: str) -> None:

@@ -1,7 +1,4 @@
-"""Suites and launchers on a real Slurm of one node: order, failures, kills on either side.
-
-It lives in a temporary folder with its own ports and its own state, and is gone at the end.
-"""
+"""Suites and launchers on a real Slurm of one node, in a temporary folder with ports of its own."""
 
 import os
 import shutil

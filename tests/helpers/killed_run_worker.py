@@ -113,11 +113,7 @@ def prepare_death(how: str, luck: random.Random) -> None:
 
 
 def attempt(folder: Path, cfg, how: str | None, luck: random.Random, pace: float) -> tuple:
-    """Train in a fork until its end, or until it is killed in the way ``how``.
-
-    Returns:
-        The status that ``waitpid`` gives, and the number of iterations that were heard of.
-    """
+    """Train in a fork to its end, or until killed as ``how`` says; return status and beats."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:

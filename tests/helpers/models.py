@@ -106,11 +106,7 @@ def gradients(loss: Tensor, model: nn.Module) -> dict[str, Tensor | None]:
 
 
 def pairwise_attention(attn: nn.Module, x: Tensor, bias: Callable) -> tuple[Tensor, Tensor]:
-    """Attend pair by pair: ``bias(query, i, j)`` is what a logit gets beside the product.
-
-    Returns:
-        The output [B, N, C] and the logits [B, heads, N, N].
-    """
+    """Attend pair by pair, ``bias(query, i, j)`` beside the product; return output and logits."""
     q, k, v = attn.qkv(x).unflatten(2, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
     logits = x.new_empty(*q.shape[:3], x.shape[1])
     for i in range(x.shape[1]):

@@ -1,7 +1,4 @@
-"""A suite whose tools are scripts of a few lines: they note that they ran and leave what is due.
-
-It lies in a folder of its own, with ``tools/train.py`` and ``tools/test.py`` in it.
-"""
+"""A suite whose tools are scripts of a few lines: they note that they ran and leave what is due."""
 
 import json
 import signal

@@ -19,7 +19,6 @@ from lightvit_dense.apis.inference.results import (
 )
 from lightvit_dense.apis.inference.sources import InferenceError, Picture, Sources, check_array
 from lightvit_dense.apis.inference.writer import ResultWriter
-from lightvit_dense.visualization import draw_label_map
 from tests.helpers.small_dense import picture, write_film
 
 
@@ -200,14 +199,6 @@ def test_the_best_object_is_drawn_on_top_in_the_colour_of_its_class() -> None:
     under = 0.5 * PIXELS[90, 5] + 0.5 * np.array(RED)
     np.testing.assert_allclose(drawn[90, 5], 0.5 * under + 0.5 * np.array(BLUE), atol=1)
     np.testing.assert_array_equal(draw_result(PIXELS, Detections('x', 100, 300), [RED]), PIXELS)
-
-
-def test_regions_are_coloured_and_named() -> None:
-    labels = np.zeros((100, 300), np.uint8)
-    labels[:, 200:] = 1
-    result = Segmentation('x', 100, 300, label_map=labels, names=('sky', 'sea'))
-    expected = draw_label_map(PIXELS, labels, [RED, BLUE], result.names)
-    np.testing.assert_array_equal(draw_result(PIXELS, result, [RED, BLUE]), expected)
 
 
 def test_classes_are_written_and_nothing_else_is_drawn() -> None:

@@ -46,11 +46,7 @@ def loaded(image: np.ndarray) -> dict:
 
 
 def reference(image: np.ndarray) -> tuple[np.ndarray, dict[int, np.ndarray], tuple, tuple]:
-    """Resize and crop as ``ResizeScale`` and ``FixedSizeCrop`` of detectron2.
-
-    Returns:
-        The image, the boxes left by label, the margin and the offset of the crop.
-    """
+    """Resize and crop as detectron2; return image, boxes left by label, margin and offset."""
     sides = np.array(image.shape[:2])
     factor = np.random.uniform(0.1, 2.0)
     size = np.round(sides * min(SIDE * factor / sides)).astype(int)

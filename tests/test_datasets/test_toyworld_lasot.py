@@ -18,7 +18,6 @@ from lightvit_dense.datasets.toyworld.video import (
     make_video,
 )
 from lightvit_dense.datasets.toyworld.video_plan import Sprite, _constant
-from tests.helpers.toy_world import build, digest
 from tracking.datasets import LaSOT
 
 SIZES = {'image_size': 64, 'train': 2, 'val': 2, 'unlabeled': 1, 'portraits': 2}
@@ -84,11 +83,6 @@ def test_splits_share_no_photograph_and_held_out_targets_stay_out_of_training(bu
     assert not photos & sources['train'] & sources['test']
     assert not set(HELD_OUT) & sources['train']
     assert len(set(HELD_OUT) & sources['test']) >= 2
-
-
-def test_bytes_do_not_depend_on_workers(built, tmp_path):
-    alone = build(tmp_path / 'world', 'lasot', spec=SPEC)
-    assert digest(alone.root) == digest(built.root)
 
 
 def test_boxes_are_those_of_the_masks(videos):
@@ -177,17 +171,6 @@ def test_attributes_follow_the_boxes():
     add((0, 0, 0, 0), inside=0.9, seen=0.01)
     absent = {'Deformation', 'Camera Motion', 'Viewpoint Change'}
     assert set(ATTRIBUTES) - set(attributes_of(facts)) == absent
-
-
-def test_worlds_from_before_videos_are_kept(tmp_path):
-    root = tmp_path / 'world'
-    build(root, **SIZES)
-    marker = json.loads((root / 'toyworld.json').read_text())
-    for name in ('videos', 'test_videos', 'video_frames', 'test_frames', 'video_size'):
-        del marker['spec'][name]
-    (root / 'toyworld.json').write_text(json.dumps(marker))
-    assert not build(root, **SIZES).built
-    assert build(root, **SIZES, videos=3).built
 
 
 def test_what_is_missing_is_named(built):

@@ -1,10 +1,8 @@
 import json
-from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from mmengine.structures import BaseDataElement, PixelData
 from PIL import Image
 
@@ -16,7 +14,6 @@ from lightvit_dense.evaluation.confusion import (
     write_confusion,
 )
 from lightvit_dense.evaluation.predictions import match_images
-from lightvit_dense.visualization.confusion_plot import draw_confusion
 
 
 def boxes(*rows):
@@ -138,21 +135,3 @@ def test_files(tmp_path, normalize):
     content = json.loads(files[2].read_text())
     assert content['counts'] == COUNTS.counts.tolist()
     assert (content['config'], content['classes']) == ('x.py', ['a', 'b', 'c'])
-
-
-def test_many_classes_have_room_for_their_names():
-    """No label of an axis may overlap the next one; the picture grows with the classes."""
-    names = tuple(f'class number {i}' for i in range(30))
-    figure = draw_confusion(np.eye(30, dtype=np.int64) * 50 + 1, names)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    axes = figure.axes[0]
-    for labels, interval in (
-        (axes.get_yticklabels(), 'intervaly'),
-        (axes.get_xticklabels(), 'intervalx'),
-    ):
-        boxes = [label.get_window_extent(canvas.get_renderer()) for label in labels]
-        ends = sorted(getattr(box, interval).tolist() for box in boxes)
-        assert all(a[1] < b[0] for a, b in pairwise(ends))
-    larger = draw_confusion(np.eye(60, dtype=np.int64), names * 2)
-    assert larger.get_figwidth() - figure.get_figwidth() == pytest.approx(30 * 0.17)

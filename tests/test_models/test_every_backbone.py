@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from lightvit_dense.models import get_layer_id
 from lightvit_dense.models.layers import Attention
 from lightvit_dense.registry import MODELS
 from tests.helpers.models import hiera, randomise, silent, swin, vit
@@ -96,23 +95,6 @@ def test_what_inference_has_kept_serves_training_copying_and_exporting(name: str
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     compiled, pixels = torch.compile(model, backend='eager', fullgraph=True), image(name)
     torch.testing.assert_close(compiled(pixels)[0], model(pixels)[0], rtol=1e-5, atol=1e-5)
-
-
-def test_layer_ids() -> None:
-    ids = {
-        'patch_embed.proj.weight': 0, 'backbone.pos_embed': 0, 'cls_token': 0,
-        'blocks.0.norm1.weight': 1, 'backbone.blocks.11.attn.rel_pos_h': 12, 'norm.weight': 13,
-        'roi_head.bbox_head.fc.weight': 13, 'decoder.blocks.0.norm1.weight': 13,
-        'neck.blocks.1.weight': 13,
-    }  # fmt: skip
-    assert {name: get_layer_id(name, 12) for name in ids} == ids
-    ids = {
-        'mask_token': 0,
-        'layers.3.downsample.norm.bias': 10,
-        'layers.3.blocks.1.mlp.fc1.bias': 12,
-    }
-    ids |= {'norm.bias': 13, 'head.fc.weight': 13, 'decoder.block.norm1.weight': 13}
-    assert {name: get_layer_id(name, 12, (2, 2, 6, 2)) for name in ids} == ids
 
 
 HIERA, OBLONG = BACKBONES['hiera']['arch'], torch.zeros(1, 3, 64, 72)

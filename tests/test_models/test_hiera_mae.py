@@ -92,17 +92,6 @@ def test_parts_start_as_metas_do() -> None:
         assert value.mean().item() == pytest.approx(theirs.mean().item(), abs=0.05), name
 
 
-def test_patches_are_what_the_predictions_say() -> None:
-    model = small_mae(norm_pix_loss=False)
-    patches = model.to_units(IMAGE)
-    # Unit 4 is the second row's middle; its third patch is the lower left one; channels first.
-    assert torch.equal(patches[1, 4, 2], IMAGE[1, :, 48:64, 32:48].flatten())
-    masking = random_masking(2, 6, 0.4, NOISE)
-    hidden = torch.stack([patches[b, ids] for b, ids in enumerate(masking.ids_mask)])
-    pred = hidden.flatten(1, 2) + 2
-    assert model.reconstruction_loss(IMAGE, pred, masking).item() == pytest.approx(4, rel=1e-5)
-
-
 def test_distillation_compares_the_last_stages_on_the_same_units() -> None:
     model = small_mae({}).double()
     losses = model.loss(IMAGE.double(), noise=NOISE)

@@ -112,10 +112,7 @@ def test_visible_patches_keep_their_biases(cls_token: bool) -> None:
 
 
 def simmims_detector(model: VisionTransformer, image: Tensor, window: int) -> Tensor:
-    """The authors' ViTDet for SimMIM: BEiT's blocks in windows, written out.
-
-    Its queries and values have biases, its keys have none; gammas scale both branches.
-    """
+    """The authors' ViTDet for SimMIM: BEiT's blocks in windows, written out; keys have no bias."""
     x = model.patch_embed.proj(image)
     rows, columns = x.shape[2:]
     positions = model.pos_embed.transpose(1, 2).unflatten(2, model.grid_size)

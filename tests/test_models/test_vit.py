@@ -1,17 +1,101 @@
 """The plain ViT against timm and Hugging Face; implementations of decomposed relative position."""
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
+from timm.models.vision_transformer_sam import VisionTransformerSAM
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+from transformers import VitDetBackbone, VitDetConfig
 
 from lightvit_dense.models import VisionTransformer
 from lightvit_dense.models.layers import relative_attention
-from tests.helpers.vitdet import (
-    VitDetSize,
-    build_backbone,
-    common_weights,
-    huggingface_name,
-)
+
+SIDE, PATCH, WIDTH, DEPTH, HEADS, GLOBAL = 80, 8, 24, 4, 3, (1, 3)
+State = dict[str, Tensor]
+
+
+def our_backbone(window: int) -> VisionTransformer:
+    return VisionTransformer(
+        dict(embed_dim=WIDTH, depth=DEPTH, num_heads=HEADS),
+        img_size=SIDE,
+        patch_size=PATCH,
+        cls_token=False,
+        out_type='featmap',
+        final_norm=False,
+        window=dict(size=window, global_blocks=GLOBAL),
+        rel_pos=dict(kind='decomposed', size=SIDE),
+    )
+
+
+def common_weights(window: int) -> State:
+    """Return random weights for all, by our names; no position is zero."""
+    generator = torch.Generator().manual_seed(0)
+    state = our_backbone(window).state_dict()
+    for name, tensor in state.items():
+        if 'rel_pos' in name or name == 'pos_embed':
+            tensor.normal_(std=0.1, generator=generator)
+        elif name.endswith('weight') and tensor.ndim > 1:
+            # Logits with a deviation near 1: attention is neither flat nor of one key.
+            tensor.normal_(std=tensor[0].numel() ** -0.5, generator=generator)
+        elif name.endswith('bias'):
+            tensor.normal_(std=0.02, generator=generator)
+    return state
+
+
+def huggingface_name(name: str) -> str:
+    """Return what Hugging Face calls a parameter of ours."""
+    if name == 'pos_embed':
+        return 'embeddings.position_embeddings'
+    name = name.replace('patch_embed.proj', 'embeddings.projection')
+    return name.replace('blocks.', 'encoder.layer.').replace('.attn.', '.attention.')
+
+
+def huggingface_backbone(window: int, state: State) -> tuple[nn.Module, Callable]:
+    """Return Hugging Face's ``VitDetBackbone`` with weights by our names, and its forward pass."""
+    config = VitDetConfig(
+        hidden_size=WIDTH,
+        num_hidden_layers=DEPTH,
+        num_attention_heads=HEADS,
+        image_size=SIDE,
+        pretrain_image_size=SIDE,
+        patch_size=PATCH,
+        window_size=window,
+        window_block_indices=[i for i in range(DEPTH) if i not in GLOBAL],
+        use_relative_position_embeddings=True,
+        out_features=[f'stage{DEPTH}'],
+    )
+    model = VitDetBackbone(config)
+    theirs = {huggingface_name(name): tensor for name, tensor in state.items()}
+    # Their table has a row for a class token, which is cut off again.
+    name = 'embeddings.position_embeddings'
+    theirs[name] = torch.cat([theirs[name].new_zeros(1, 1, WIDTH), theirs[name]], dim=1)
+    model.load_state_dict(theirs)
+    return model, lambda images: model(images).feature_maps[0]
+
+
+def timm_backbone(window: int, state: State) -> tuple[nn.Module, Callable]:
+    """Return timm's ViT of Segment Anything, its nearest to ViTDet, and its forward pass."""
+    model = VisionTransformerSAM(
+        img_size=SIDE,
+        patch_size=PATCH,
+        num_classes=0,
+        embed_dim=WIDTH,
+        depth=DEPTH,
+        num_heads=HEADS,
+        use_rel_pos=True,
+        window_size=window,
+        global_attn_indexes=GLOBAL,
+        neck_chans=0,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+    )
+    model.neck = nn.Identity()  # the norm behind the blocks is not in what is compared
+    # [1, N, C] -> [1, rows, columns, C]
+    model.load_state_dict({**state, 'pos_embed': state['pos_embed'].unflatten(1, (10, 10))})
+    last = partial(model.forward_intermediates, indices=[DEPTH - 1], intermediates_only=True)
+    return model, lambda images: last(images)[0]
 
 
 def test_base_has_the_papers_size() -> None:
@@ -74,26 +158,26 @@ def test_the_tile_is_all_the_memory_that_logits_take() -> None:
 def test_equals_other_libraries_given_the_same_weights(
     rival: str, image: tuple[int, int], window: int
 ) -> None:
-    size = VitDetSize(80, 24, 4, 3, window=window, global_blocks=(1, 3), patch=8)
-    state = common_weights(size)
+    state, ours = common_weights(window), our_backbone(window)
+    ours.load_state_dict(state)
+    build = huggingface_backbone if rival == 'huggingface' else timm_backbone
     found = []
-    for variant in ('ours', rival):
-        model = build_backbone(variant, size, state).train()
+    for model, run in ((ours, lambda images: ours(images)[0]), build(window, state)):
+        model.train()
         torch.manual_seed(1)
         images = torch.randn(2, 3, *image, requires_grad=True)
-        (out,) = model(images)
+        out = run(images)
         weights = torch.linspace(-1, 1, out.numel()).reshape(out.shape)
         (out * weights).sum().backward()
         gradients = {name: p.grad for name, p in model.named_parameters()} | {'images': images.grad}
         found.append((out.detach(), gradients))
-    (ours, mine), (theirs, others) = found
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5 * theirs.abs().max().item())
+    (tokens, mine), (theirs, others) = found
+    torch.testing.assert_close(tokens, theirs, rtol=0, atol=1e-5 * theirs.abs().max().item())
     for name, gradient in mine.items():
-        theirs_name = huggingface_name(name) if rival == 'huggingface' else name
-        other = others[name if name == 'images' else f'model.{theirs_name}']
+        other = others[huggingface_name(name) if rival == 'huggingface' else name]
         if name == 'pos_embed':
             # Hugging Face's has a row for a class token, timm's is a map.
-            other = other.reshape(1, -1, 24)[:, -100:]
+            other = other.reshape(1, -1, WIDTH)[:, -100:]
         limit = 1e-5 * other.abs().max().item()
         torch.testing.assert_close(gradient, other, rtol=0, atol=limit, msg=name)
 

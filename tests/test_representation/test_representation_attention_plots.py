@@ -43,22 +43,6 @@ def test_boxes_are_the_quartiles_of_the_heads_and_every_head_is_a_dot():
             plot_attention(models, y_range)
 
 
-def limits(axes):
-    return sorted(segment[0][1] for x in axes.collections for segment in x.get_segments())
-
-
-def test_networks_stand_side_by_side_and_limits_are_drawn_once_where_they_are_the_same():
-    models = [('MAE', STATS), ('D-MAE', STATS)]
-    distance, entropy = plot_attention(models).axes
-    places = [list(line.get_xdata()) for line in curves(distance).values()]
-    assert places == [[0.8, 1.8], [1.2, 2.2]]
-    assert limits(distance) == [30, 30, 60, 60]
-    assert limits(entropy) == pytest.approx([math.log(16)] * 2)
-    other = [layer(1, (3.0,), (1.0,), tokens=64)]
-    _, entropy = plot_attention([*models, ('Hiera', other)]).axes
-    assert limits(entropy) == pytest.approx([math.log(16)] * 2 + [math.log(64)])
-
-
 def test_all_pairs_make_heat_maps_with_layer_one_at_the_bottom_left():
     pairs = [pair(i, j, 0.1 * i + 0.2 * j) for i in (1, 2) for j in (1, 2, 3)]
     sparse = [pair(1, 1, 0.1), pair(1, 2, 0.2), pair(3, 2, 0.4)]

@@ -5,7 +5,6 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
@@ -47,17 +46,6 @@ def test_tables_are_whole():
         assert set(table.rows) <= set(papers.INITS)
         assert all(0 < cell.value < 100 for cell in table.cells())  # a wrong width raises
     assert {row.source for row in papers.PUBLISHED} <= set(papers.SOURCES.values())
-
-
-def test_distillation_gains_what_the_submission_prints():
-    """Table 5 prints the differences as well: +9.4, +14.6, +8.7, +6.1, +3.0 and +3.8, +3.1."""
-
-    for name, count, expected in (
-        ('transfer', 6, [9.4, 12.6, 14.6, 8.7, 6.1, 3.0]),
-        ('transfer_submission', 2, [3.8, 3.1]),
-    ):
-        ours, theirs = (papers.TABLES[name].rows[init][:count] for init in ('dmae', 'mae'))
-        assert np.subtract(ours, theirs).round(1).tolist() == expected
 
 
 def expected_of(config: str) -> str:

@@ -14,14 +14,11 @@ import pytest
 from lightvit_dense.errors import UserError
 from lightvit_dense.suite import pictures
 from lightvit_dense.suite.report import build_report, write_all, write_files
-from lightvit_dense.suite.report_plots import draw_column, draw_sweep, logged, thin
+from lightvit_dense.suite.report_plots import draw_sweep, logged, thin
 from lightvit_dense.suite.results import Run, Summary, read_results
 from lightvit_dense.suite.spec import Picture
 from lightvit_dense.suite.table import DASH, MINUS, Table, make_table
 from lightvit_dense.utils.logs import Series
-from lightvit_dense.visualization.curves import to_svg
-from tests.test_tracking.small_sequences import write_lasot_sequence
-from tracking.tools.suite_pictures import film_strips
 
 from .suite_results import BOX, TOP1, add_logs, cell, make_results
 
@@ -217,28 +214,6 @@ def test_an_empty_suite_has_a_page_and_a_smoke_run_is_marked() -> None:
     assert 'the numbers mean nothing' in build_report(results, make_table(results), Path())
 
 
-def test_a_broken_picture_of_an_analysis_is_said(tmp_path: Path) -> None:
-    add_logs(results := make_results(), tmp_path)
-    (tmp_path / 'work/analysis_cka/cka.png').write_bytes(b'half')
-    page = build_report(results, make_table(results), tmp_path)
-    assert 'work/analysis_cka/cka.png: is missing, or no image' in page
-
-
-def test_dots_are_the_seeds(table: Table) -> None:
-    axes = draw_column(table, table.columns[0]).axes[0]
-    dots = [line for line in axes.lines if line.get_marker() == 'o']
-    assert [list(line.get_xdata()) for line in dots] == [
-        pytest.approx([20.0, 22.0, 24.0]),
-        pytest.approx([30.0]),
-        pytest.approx([31.0, 32.0, 36.0]),
-    ]
-    (diamond,) = [line for line in axes.lines if line.get_marker() == 'D']
-    assert (list(diamond.get_xdata()), list(diamond.get_ydata())) == ([42.3], [2])
-    labels = [label.get_text() for label in axes.get_yticklabels()]
-    assert labels == ['from scratch', 'MAE', 'D-MAE']
-    assert 'currentColor' in to_svg(axes.figure)
-
-
 def test_a_sweep_is_a_line_over_its_values() -> None:
     inits = [{'name': 'scratch', 'title': 'from scratch'}]
     inits += [
@@ -309,35 +284,6 @@ def test_results_that_cannot_be_read_are_errors(
         path.write_text(content)
     with pytest.raises(UserError, match=words):
         read_results(path)
-
-
-@pytest.fixture
-def runs() -> dict[str, Run]:
-    common = dict(kind='cell', name='x', title='x', state='measured')
-    return {
-        title: Run(test_folder=f'work/{title}_test', folder=f'work/{title}', **common)
-        for title in ('scratch', 'D-MAE')
-    }
-
-
-def test_film_strips_and_curves_of_trackers(tmp_path: Path, runs: dict[str, Run]) -> None:
-    videos, boxes = tmp_path / 'data/lasot', np.array([[2.0, 3, 6, 5]] * 4)
-    for name in ('cup-1', 'cup-2'):
-        write_lasot_sequence(videos, name, boxes)
-        for shift, run in enumerate(runs.values()):
-            folder = tmp_path / run.test_folder / 'results'
-            folder.mkdir(parents=True, exist_ok=True)
-            np.savetxt(folder / f'{name}.txt', boxes + shift, delimiter='\t')
-    (videos / 'testing_set.txt').write_text('cup-1\ncup-2\n')
-    drawn = dict(film_strips(runs, tmp_path, tmp_path / 'data', 'lasot', count=2))
-    assert list(drawn) == [
-        'Below each frame its number and the overlap of each tracker with the truth',
-        'Success of one pass',
-        'Precision of one pass',
-    ]
-    for picture in drawn.values():
-        assert picture.dtype == np.uint8
-        assert picture.std() > 5
 
 
 def test_curves_take_mean_and_deviation_over_seeds() -> None:

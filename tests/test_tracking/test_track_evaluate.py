@@ -18,13 +18,12 @@ from lightvit_dense.apis.testing import _visualization_hook
 from lightvit_dense.errors import UserError
 from lightvit_dense.evaluation import read_predictions
 from lightvit_dense.evaluation.joint import class_tables
-from lightvit_dense.visualization import PALETTE, line_color
+from lightvit_dense.visualization import line_color
 from tests.helpers.processes import in_two_ranks
 from tracking.datasets import LaSOT, SequenceDataset, VideoSequence
 from tracking.evaluation import Protocol, Truth, score
 from tracking.evaluation.collect import TrackerResults, open_source
 from tracking.evaluation.got10k import overlaps
-from tracking.evaluation.plots import curve_plot
 from tracking.registry import DATASETS, HOOKS, METRICS
 from tracking.runtime.results import read_result, read_seconds, write_result
 from tracking.structures import TrackSample
@@ -212,23 +211,6 @@ def test_frames_a_second_are_frames_over_seconds_and_not_got10ks_mean_of_rates(t
     assert found.speed() == pytest.approx(3 / (0.1 + 0.4 + 0.01))
     rates = 1 / np.concatenate(list(seconds.values()))
     assert rates.mean() > found.speed()  # the toolkit's, first frames included
-
-
-@pytest.mark.parametrize('kind', ['success', 'precision', 'norm_precision'])
-@pytest.mark.parametrize('chosen', [np.arange(3), np.array([False, True, True])])
-def test_curves_are_ranked_and_told(world, kind, chosen):
-    boxes = {name: [world[1][name][sequence] for sequence in NAMES] for name in ('bad', 'good')}
-    scores = {name: score(predicted, world[2]) for name, predicted in boxes.items()}
-    (axes,) = curve_plot(scores, kind, chosen=chosen).axes
-    legend = [text.get_text() for text in axes.get_legend().get_texts()]
-    ranked = {name: scores[name] for name in ('good', 'bad')}
-    assert legend == [f'[{s.figures(chosen)[kind]:.1f}] {name}' for name, s in ranked.items()]
-    for found, line in zip(ranked.values(), axes.get_lines(), strict=True):
-        wanted = 100 * getattr(found, kind)[chosen].mean(axis=0)
-        np.testing.assert_allclose(line.get_ydata(), wanted)
-    assert axes.get_ylim() == (0, 100)
-    colors = [line.get_color() for line in axes.get_lines()]
-    assert colors == [PALETTE[1], PALETTE[0]]  # as given, whichever is the better one
 
 
 def test_tables_plots_and_files(world, tmp_path, capsys):
@@ -482,20 +464,6 @@ def test_truth_and_trackers_have_their_places_and_colours():
     assert not (tile == TRUTH_COLOR).all(axis=2).any()
     for color in (TRUTH_COLOR, line_color(0), line_color(1)):
         assert (picture[:head] == color).all(axis=2).any()  # the legend
-
-
-def test_absence_is_marked():
-    sequence = make_sequence(absent=(2,))
-    alone, gone = (film_strip(sequence, {}, [i], tile_width=200)[-CAPTION - 120 :] for i in (1, 2))
-    red = (200, 0, 0)
-    assert painted(gone[:120], red) == (0, 0, 200, 120)
-    assert (gone[120:] == red).all(axis=2).any()
-    assert not (alone == red).all(axis=2).any()
-    assert not (gone[:120] == TRUTH_COLOR).all(axis=2).any()
-    assert painted(alone[:120], TRUTH_COLOR) == (40, 20, 100, 60)
-    # Only the first frame is annotated where the truth is kept back: nothing is said of the rest.
-    kept_back = VideoSequence('x', sequence.frames, sequence.boxes[:1], sequence.visible[:1])
-    assert not (film_strip(kept_back, {}, [2]) == red).all(axis=2).any()
 
 
 def test_hook_draws_tested_sequences_and_no_more_than_asked(tmp_path):

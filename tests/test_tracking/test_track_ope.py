@@ -14,10 +14,7 @@ from tracking.evaluation.ope import frame_errors
 
 
 def make(seed=0, odd=True, rounded=False):
-    """Make annotations with absent and boxless frames, and predictions that fail now and then.
-
-    Of rounded boxes many overlaps and errors lie on thresholds.
-    """
+    """Make truths with absent and boxless frames and failing predictions; rounded to thresholds."""
     rng = np.random.default_rng(seed)
     truths, predictions = [], []
     for place in range(7):

@@ -4,12 +4,9 @@ import numpy as np
 import pytest
 
 from lightvit_dense.visualization import (
-    class_color,
-    class_colors,
     draw_boxes,
     draw_instances,
     draw_label_map,
-    line_color,
 )
 
 RED, BLUE = (250, 0, 0), (0, 0, 240)
@@ -99,12 +96,3 @@ def test_tiny_pictures_keep_their_size(size):
     box, mask = [0, 0, *size[::-1]], np.ones(size, bool)
     boxed = draw_instances(image, [box], [RED], ['a long name'], [mask])
     assert named.shape == boxed.shape == (*size, 3)
-
-
-def test_colours_of_neighbours_differ_and_a_palette_is_taken_where_it_is_long_enough():
-    colors = np.array([class_color(i) for i in range(8)])
-    distance = np.abs(colors[:, None] - colors[None]).sum(-1)
-    assert distance[~np.eye(8, dtype=bool)].min() > 60
-    assert class_colors(2, PALETTE) == PALETTE[:2]
-    assert class_colors(4, PALETTE) == class_colors(4) == [class_color(i) for i in range(4)]
-    assert line_color(0) == line_color(6) == (0x3B, 0x82, 0xF6)

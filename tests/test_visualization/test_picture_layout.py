@@ -63,29 +63,6 @@ def test_names_are_drawn_in_a_font_that_has_their_letters(installed, tmp_path, m
     assert families == ['STIXGeneral']
 
 
-def test_side_by_side_and_titles():
-    one, other = np.full((30, 50, 3), 10, np.uint8), np.full((30, 50, 3), 20, np.uint8)
-    row = visualization.side_by_side({'truth': one, 'prediction': other}, [('wall', (1, 2, 3))])
-    assert row.shape[1] == 104
-    bar = visualization.titled(one, '').shape[0] - 30
-    assert (row[bar : bar + 30, :50] == 10).all()
-    assert (row[bar : bar + 30, 54:] == 20).all()
-    assert (row[:bar, :50] < 100).any()  # the title
-    assert visualization.side_by_side({'truth': one}).shape == (30 + bar, 50, 3)
-
-
-def test_grid_places_pictures():
-    white = np.full((4, 6, 3), 255, np.uint8)
-    black = np.zeros((2, 2, 3), np.uint8)
-    sheet = visualization.grid([[white, black], [black]], gap=1)
-    assert sheet.shape == (9, 13, 3)
-    assert (sheet[:4, :6] == 255).all()
-    assert (sheet[:, 6] == 128).all()
-    assert not np.concatenate([sheet[1:3, 9:11], sheet[6:8, 2:4]]).any()
-    with pytest.raises(ValueError, match='at least one'):
-        visualization.grid([])
-
-
 def test_pictures_come_back_and_files_that_do_not_are_named(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3)).astype(np.uint8)
     kind, _, payload = visualization.data_uri(image, quality=None).partition(',')
