@@ -1,9 +1,7 @@
 """Every kind of real config takes a step on a fake CUDA device, and seldom waits for it.
 
-Covered are preprocessing, forward pass, losses and backward pass of the whole model at its own
-image size, with few blocks, both stages of Mask R-CNN with assignment, sampling and NMS (half of
-what could be found is found). The precisions take turns; all configs are trained in fp32 by
-``tests/test_configs.py``. Not covered are the optimiser, hooks, loading, and which kernels run.
+Few blocks at the model's own image size; the precisions take turns. Not covered are the optimiser,
+hooks, loading, and which kernels run.
 """
 
 import copy

@@ -1,10 +1,8 @@
 """One CUDA device on a machine without any: tensors of a shape, dtype and device, without values.
 
-Tensors on ``cuda`` are those of torch's ``FakeTensorMode``: every operation checks devices, dtypes
-(those of autocast too) and shapes, forward and backward, and computes nothing. Tensors on the CPU
-are real. What the host waits for is noted with the line that asks for it, and answered so that any
-model runs on: a number is one, a mask is half true, non-maximum suppression keeps half, and what
-comes back from the device is zero.
+Operations on ``cuda`` check devices, dtypes and shapes, and compute nothing; those on the CPU are
+real. What the host waits for is noted with its line, and answered so that any model runs on: a
+number is one, a mask is half true, NMS keeps half, and what comes back is zero.
 """
 
 import sys
@@ -70,9 +68,8 @@ DRAWS = (aten.normal_.default, aten.uniform_.default, aten.erfinv_.default)
 class FakeCuda(TorchDispatchMode):
     """Runs what is on the device by fake tensors, and notes what the host waits for.
 
-    That is for numbers read (``item``, ``float``, ``if``), results whose size depends on values
-    (``nonzero``, boolean masks, NMS), and copies either way, ``torch.tensor(..., device='cuda')``
-    among them, but for those with ``non_blocking=True``: memory is taken to be pinned.
+    That is for numbers read, results whose size depends on values, and copies either way but for
+    those with ``non_blocking=True``: memory is taken to be pinned.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,7 @@
 """A training that is killed ten times, and the same training left in peace.
 
-Run as ``python killed_run_worker.py DIRECTORY SEED``. The packages are imported once; every
-attempt is a fork of this process, so that it can be killed without importing them again. The
-parent computes nothing, and therefore has no threads that a fork would lose.
+Run as ``python killed_run_worker.py DIRECTORY SEED``. Every attempt is a fork of this process, which
+imports the packages once and computes nothing, so that it has no threads that a fork would lose.
 """
 
 import gc

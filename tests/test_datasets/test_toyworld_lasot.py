@@ -18,6 +18,7 @@ from lightvit_dense.datasets.toyworld.video import (
     make_video,
 )
 from lightvit_dense.datasets.toyworld.video_plan import Sprite, _constant
+from tests.helpers.toy_world import build, digest
 from tracking.datasets import LaSOT
 
 SIZES = {'image_size': 64, 'train': 2, 'val': 2, 'unlabeled': 1, 'portraits': 2}
@@ -83,6 +84,11 @@ def test_splits_share_no_photograph_and_held_out_targets_stay_out_of_training(bu
     assert not photos & sources['train'] & sources['test']
     assert not set(HELD_OUT) & sources['train']
     assert len(set(HELD_OUT) & sources['test']) >= 2
+
+
+def test_bytes_do_not_depend_on_workers(built, tmp_path):
+    alone = build(tmp_path / 'world', 'lasot', spec=SPEC)
+    assert digest(alone.root) == digest(built.root)
 
 
 def test_boxes_are_those_of_the_masks(videos):

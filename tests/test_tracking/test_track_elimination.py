@@ -34,10 +34,8 @@ BLOCKS = (1, 2, 3)
 def straight_line(blocks, first, z, x, elimination, selected, keep=0.7):
     """Run blocks in raster order from the number ``first`` on, writing down all attention.
 
-    Takes tokens of template [B, Z, C] and search [B, X, C], the numbers of blocks that prune and
-    of template tokens that rank. Returns search tokens in their order, NaN where they were pruned,
-    before any norm; and for each block the softmax over all tokens, the raster numbers of the K
-    search tokens [B, K], and those that it drops, a set an image.
+    Returns search tokens in their order, NaN where they were pruned, before any norm; and for each
+    block the softmax over all tokens, the numbers of its search tokens, and those that it drops.
     """
     tokens, template, told = torch.cat([z, x], 1), z.shape[1], []
     index = torch.arange(x.shape[1]).expand(len(x), -1)

@@ -18,12 +18,13 @@ from lightvit_dense.apis.testing import _visualization_hook
 from lightvit_dense.errors import UserError
 from lightvit_dense.evaluation import read_predictions
 from lightvit_dense.evaluation.joint import class_tables
-from lightvit_dense.visualization import line_color
+from lightvit_dense.visualization import PALETTE, line_color
 from tests.helpers.processes import in_two_ranks
 from tracking.datasets import LaSOT, SequenceDataset, VideoSequence
 from tracking.evaluation import Protocol, Truth, score
 from tracking.evaluation.collect import TrackerResults, open_source
 from tracking.evaluation.got10k import overlaps
+from tracking.evaluation.plots import curve_plot
 from tracking.registry import DATASETS, HOOKS, METRICS
 from tracking.runtime.results import read_result, read_seconds, write_result
 from tracking.structures import TrackSample
@@ -211,6 +212,16 @@ def test_frames_a_second_are_frames_over_seconds_and_not_got10ks_mean_of_rates(t
     assert found.speed() == pytest.approx(3 / (0.1 + 0.4 + 0.01))
     rates = 1 / np.concatenate(list(seconds.values()))
     assert rates.mean() > found.speed()  # the toolkit's, first frames included
+
+
+def test_curves_are_ranked_and_keep_their_colours(world):
+    predicted = {name: [world[1][name][one] for one in NAMES] for name in ('bad', 'good')}
+    scores = {name: score(boxes, world[2]) for name, boxes in predicted.items()}
+    (axes,) = curve_plot(scores, 'success').axes
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert legend == [f'[{scores[n].figures()["success"]:.1f}] {n}' for n in ('good', 'bad')]
+    colors = [line.get_color() for line in axes.get_lines()]
+    assert colors == [PALETTE[1], PALETTE[0]]  # as given, whichever is the better one
 
 
 def test_tables_plots_and_files(world, tmp_path, capsys):

@@ -42,11 +42,7 @@ def make(seed=0, odd=True, rounded=False):
 
 
 def loop(predictions, truths, exclude=False, matlab=False):
-    """Judge as pytracking does on LaSOT, or as LaSOT's own toolkit: one frame, one threshold.
-
-    The latter takes absent frames out first, repeats boxes also for what is no number or negative,
-    and asks for positive corners of true boxes.
-    """
+    """Judge as pytracking does on LaSOT, or as LaSOT's own toolkit: one frame, one threshold."""
     curves = [np.zeros((len(truths), size)) for size in (21, 51, 51)]
     for s, (boxes, truth) in enumerate(zip(predictions, truths, strict=True)):
         boxes = [list(box) for box in boxes[: len(truth.boxes)]]

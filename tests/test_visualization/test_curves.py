@@ -1,4 +1,3 @@
-import pytest
 from matplotlib.colors import to_hex
 
 from lightvit_dense.utils.logs import Series
@@ -17,9 +16,3 @@ def test_plot_draws_each_series_in_its_colour():
     parts = ('My title', 'currentColor', 'http', 'DOCTYPE', '#010203')
     assert [part in svg for part in parts] == [True, True, False, False, False]
     assert 'nothing was logged' in curves.to_svg(curves.plot([], 'none'))
-
-
-@pytest.mark.parametrize(('name', 'start'), [('a.png', b'\x89PNG'), ('a.svg', b'<svg')])
-def test_plots_are_saved_in_the_format_of_their_names(tmp_path, name, start):
-    curves.save_plot(curves.plot([Series('a', (1,), (3.0,))], 't'), tmp_path / 'new' / name)
-    assert (tmp_path / 'new' / name).read_bytes().startswith(start)

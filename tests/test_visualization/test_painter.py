@@ -1,7 +1,6 @@
 """The painters, pixel by pixel."""
 
 import numpy as np
-import pytest
 
 from lightvit_dense.visualization import (
     draw_boxes,
@@ -87,12 +86,3 @@ def test_regions_are_named_on_their_colour_where_there_is_room():
         full |= (painted == color).all(axis=2)
     places = (np.s_[85:115, 70:130], np.s_[85:115, 220:280], np.s_[:70], np.s_[130:])
     assert [full[place].any() for place in places] == [True, True, False, False]
-
-
-@pytest.mark.parametrize('size', [(1, 1), (2, 40), (40, 2)])
-def test_tiny_pictures_keep_their_size(size):
-    image = np.full((*size, 3), 9, np.uint8)
-    named = draw_label_map(image, np.zeros(size, np.uint8), [RED], ('a very long name',))
-    box, mask = [0, 0, *size[::-1]], np.ones(size, bool)
-    boxed = draw_instances(image, [box], [RED], ['a long name'], [mask])
-    assert named.shape == boxed.shape == (*size, 3)

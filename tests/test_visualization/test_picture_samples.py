@@ -49,20 +49,6 @@ def test_objects_are_filtered_and_sorted(scores, options, labels):
     assert other == (2 in labels)
 
 
-def test_run_lengths_and_mmdets_masks_are_drawn_alike():
-    from mmdet.structures.mask import BitmapMasks
-    from pycocotools import mask as coco_mask
-
-    image, plain = np.zeros((20, 30, 3), np.uint8), objects()
-    array = plain.masks.numpy().astype(np.uint8)
-    runs = [coco_mask.encode(np.asfortranarray(mask)) for mask in array]
-    expected, _ = draw_objects(image, plain, NAMES, scale=8)
-    assert (expected[64, 64] == np.round(0.5 * np.array(class_color(0)))).all()
-    for masks in (runs, BitmapMasks(array, 20, 30)):
-        found = dict(bboxes=plain.bboxes, labels=plain.labels, scores=plain.scores, masks=masks)
-        assert (draw_objects(image, found, NAMES, scale=8)[0] == expected).all()
-
-
 def test_truth_is_left_and_prediction_right():
     image = np.zeros((20, 30, 3), np.uint8)
     sample = BaseDataElement(gt_instances=objects(scores=()), pred_instances=objects())
