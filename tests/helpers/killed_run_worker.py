@@ -1,6 +1,6 @@
 """A training that is killed ten times, and the same training left in peace.
 
-Run as ``python killed_run_worker.py DIRECTORY SEED``. Every attempt is a fork of this process, which
+Run as ``python killed_run_worker.py DIRECTORY SEED``. Attempts are forks of this process, which
 imports the packages once and computes nothing, so that it has no threads that a fork would lose.
 """
 
