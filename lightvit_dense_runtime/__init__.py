@@ -1,0 +1,4 @@
+"""Exported models without torch: numpy, OpenCV and the runtime of the file."""
+
+from .errors import ModelFileError, UserError
+from .networks import Network, open_model
