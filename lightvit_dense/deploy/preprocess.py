@@ -69,8 +69,13 @@ def resize(image: Tensor, rows: Tensor, columns: Tensor, stored: bool = False) -
     """
     across = image.permute(0, 3, 1, 2).float() @ columns.mT
     if stored:
-        across = across.round().clamp(0, 255)
-    return (rows @ across).round().clamp(0, 255)
+        across = grey_levels(across)
+    return grey_levels(rows @ across)
+
+
+def grey_levels(pixels: Tensor) -> Tensor:
+    """Round to 0..255, halves up."""
+    return (pixels + 0.5).floor().clamp(0, 255)
 
 
 class Preprocess(nn.Module):
