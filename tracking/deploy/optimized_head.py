@@ -199,12 +199,12 @@ class OptimizedCenterHead(nn.Module):
         """
         columns = self.grid[1]
         scores = self._scores(tokens, cells)
-        best = (scores * self.window).argmax()
+        best = (scores * self.window).argmax(0, keepdim=True)
         row = torch.div(best, columns, rounding_mode='floor')
         column = best - row * columns
         size, offset = self._at(self._padded(tokens, cells), row, column)
-        cell = torch.stack([column, row]).float()
+        cell = torch.cat([column, row]).float()
         sides = torch.tensor([columns, self.grid[0]], dtype=torch.float32, device=tokens.device)
         size = size.sigmoid().clamp(_CLAMP, 1 - _CLAMP)
         corner = (cell + offset) / sides - size / 2
-        return torch.cat([corner * self.scale, size * self.scale, scores[best].reshape(1)])
+        return torch.cat([corner * self.scale, size * self.scale, scores[best]])

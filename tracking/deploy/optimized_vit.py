@@ -60,7 +60,7 @@ class OptimizedPatches(nn.Module):
         side, patch = int(crop.shape[0]) // self.patch, self.patch
         # [rows*p, columns*p, 3] -> [rows, columns, p, p, 3] -> [N, p*p*3]
         cells = crop.reshape(side, patch, side, patch, 3).permute(0, 2, 1, 3, 4)
-        return torch.addmm(self.table, cells.reshape(side * side, -1).float(), self.weight)
+        return cells.reshape(side * side, -1).float() @ self.weight + self.table
 
 
 class OptimizedBlock(nn.Module):
