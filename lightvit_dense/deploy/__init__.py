@@ -1,18 +1,5 @@
-"""Models outside of Python's training loop: ONNX."""
+"""Models as files that run without torch."""
 
-from .onnx_export import (
-    OnnxParity,
-    add_metadata,
-    compare_labels,
-    compare_onnx,
-    export_onnx,
-    onnx_session,
-)
-from .parts import (
-    PARTS,
-    BackboneNeck,
-    Normalisation,
-    WholeSegmentor,
-    make_normalisation,
-    make_part,
-)
+from .classification import ClassificationGraph, FeaturesGraph
+from .export import add_metadata, export_onnx, onnx_session
+from .graph import Graph, make_graph
