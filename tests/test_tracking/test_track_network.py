@@ -166,11 +166,12 @@ def compare(model, path, count):
     file, ties = build_network(model, 'exported', path=path, threads=1), 0
     for seed in (1, 9):  # a second target: the template is no constant of the file
         plain = aimed(model, 'plain', seed)
-        file.set_template(crop(32, seed), BOX)
+        given = dict(template=crop(32, seed), box=np.float32(BOX / 32))
+        file.set_templates([crop(32, seed)], [BOX])
         for number in range(count):
             search = crop(64, 100 + number, border=number)
-            (left, gap), (box, score) = tokens_left(plain, search), file(search)
-            cells = file.file(search=search, **file._states[0])['cells']
+            (left, gap), ((box, score),) = tokens_left(plain, search), file.find_all([search])
+            cells = file.network(**given, search=search)['cells']
             assert cells.dtype == np.int64
             if gap < 1e-7:  # random tokens that tie up to rounding
                 ties += 1

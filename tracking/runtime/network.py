@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lightvit_dense.errors import UserError, require_known
-from lightvit_dense_runtime import open_model
+from lightvit_dense_runtime.tasks import Tracker as ExportedTracker
 
 from ..deploy import fingerprint
 from ..deploy.frame_module import FrameModule
@@ -102,29 +102,6 @@ class TorchNetwork(FrameNetwork):
         return [(row[:4].astype(np.float64), float(row[4])) for row in rows.cpu().numpy()]
 
 
-class ExportedNetwork(FrameNetwork):
-    """A file that ``tools/deploy/export.py`` wrote of the model."""
-
-    def __init__(
-        self, model: Any, path: str | Path, window: bool, eliminate: bool, threads: int | None
-    ) -> None:
-        super().__init__(model)
-        self.file = open_model(path, threads=threads)
-        if self.file.metadata.get('fingerprint') != fingerprint(model, window, eliminate):
-            raise UserError(
-                f'{path} was exported from other weights or with other options than this tracker '
-                'has; export it anew or name another file'
-            )
-
-    def _begin(self, crop: np.ndarray, box: Tensor) -> dict[str, np.ndarray]:
-        return dict(template=crop, box=box.numpy())
-
-    def _find(self, crops: list[np.ndarray]) -> list[Found]:
-        pairs = zip(crops, self._states, strict=True)
-        rows = [self.file(search=crop, **state)['found'] for crop, state in pairs]
-        return [(row[:4].astype(np.float64), float(row[4])) for row in rows]
-
-
 def build_network(
     model: Any,
     backend: str = 'torch',
@@ -132,7 +109,7 @@ def build_network(
     path: str | Path | None = None,
     window: bool | None = None,
     eliminate: bool = True,
-) -> FrameNetwork:
+) -> Any:
     """Make the network that a runtime tracker calls; it copies the weights.
 
     ``model`` is an :class:`OneStreamTracker` in evaluation mode, on its device, ``backend`` one of
@@ -150,7 +127,13 @@ def build_network(
     if window is None:
         window = bool(model.test_cfg['window'])
     if path is not None:
-        return ExportedNetwork(model, path, window, eliminate, threads)
+        network = ExportedTracker(path, threads=threads)
+        if network.metadata.get('fingerprint') != fingerprint(model, window, eliminate):
+            raise UserError(
+                f'{path} was exported from other weights or with other options than this tracker '
+                'has; export it anew or name another file'
+            )
+        return network
     if threads is not None:
         torch.set_num_threads(threads)
     if backend == 'plain':
