@@ -80,7 +80,7 @@ class Tracker:
         device: 'cpu', 'cuda', ... for a config; a GPU if there is one.
         backend: How the network is computed, see :func:`~tracking.runtime.network.build_network`.
         threads: Threads of the network; the runtime's choice by default.
-        path: Folder of exported files, for the backends that read some.
+        path: Exported file, for the backend 'exported'.
         window: Whether a Hann window favours the middle of the search crop; by default as the
             model's ``test_cfg`` says.
         margin: Pixels of the box that are kept in the frame, and its least side; likewise.
