@@ -41,9 +41,9 @@ def photo(height: int, width: int) -> np.ndarray:
     [
         (CROP | dict(size=64), None, 0.02),
         (CROP | dict(size=(48, 80), ratio=1.0), None, 0.02),
-        (CROP | dict(interpolation='bilinear', backend='cv2'), None, 0.2),
+        (CROP | dict(interpolation='bilinear', backend='cv2'), None, 0.02),
         (LETTERBOX, (128, 128), 0.15),
-        (LETTERBOX | dict(backend='cv2'), (128, 160), 0.2),
+        (LETTERBOX | dict(backend='cv2'), (128, 160), 0.02),
     ],
     ids=['bicubic', 'oblong', 'cv2', 'letterbox', 'letterbox cv2'],
 )
