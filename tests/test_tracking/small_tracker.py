@@ -4,8 +4,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from lightvit_dense.deploy import export_onnx
-from lightvit_dense.deploy.metadata import describe
+from lightvit_dense.deploy import SUFFIXES, describe, export
 from tracking.deploy import TrackingGraph
 from tracking.models import OneStreamTracker
 from tracking.structures import TrackSample
@@ -69,11 +68,10 @@ def write_tracker_files(folder, model):
     return str(config), str(checkpoint)
 
 
-def export_tracker(folder, model, **options):
-    """Write a tracker as an ONNX file; return its path."""
-    graph = TrackingGraph(model, **options).eval()
-    about = describe(graph, *write_tracker_files(folder, model))
-    return export_onnx(graph, folder / 'tracker.onnx', about)
+def export_tracker(folder, model, to='onnx', **options):
+    """Write a tracker as a file; return its path."""
+    graph, path = TrackingGraph(model, **options).eval(), folder / f'tracker{SUFFIXES[to]}'
+    return export(graph, path, to, describe(graph, *write_tracker_files(folder, model)))
 
 
 def pairs(count=2):

@@ -187,10 +187,16 @@ def test_the_file_keeps_the_tokens_and_finds_the_boxes_of_the_model(exported):
     compare(*exported, count=20)
 
 
-@pytest.mark.parametrize('case', ['box', 'few left', 'no elimination', 'mlp', 'hiera'])
-def test_other_parts_can_be_exported(case, tmp_path):
+@pytest.mark.parametrize(
+    ('case', 'to'),
+    [
+        *(('few left', 'openvino'), ('center', 'executorch'), ('box', 'onnx'), ('mlp', 'onnx')),
+        *(('no elimination', 'onnx'), ('hiera', 'onnx'), ('hiera', 'executorch')),
+    ],
+)
+def test_other_parts_and_runtimes(case, to, tmp_path):
     model = tracker(**CASES[case])
-    compare(model, export_tracker(tmp_path, model), count=3)
+    compare(model, export_tracker(tmp_path, model, to), count=3)
 
 
 def test_tied_cells_are_all_right():
