@@ -4,8 +4,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from lightvit_dense.deploy import SUFFIXES, describe, export
-from tracking.deploy import TrackingGraph
+from lightvit_dense.deploy import SUFFIXES, describe, export, make_graph
 from tracking.models import OneStreamTracker
 from tracking.structures import TrackSample
 
@@ -68,9 +67,9 @@ def write_tracker_files(folder, model):
     return str(config), str(checkpoint)
 
 
-def export_tracker(folder, model, to='onnx', **options):
+def export_tracker(folder, model, to='onnx'):
     """Write a tracker as a file; return its path."""
-    graph, path = TrackingGraph(model, **options).eval(), folder / f'tracker{SUFFIXES[to]}'
+    graph, path = make_graph(model, None), folder / f'tracker{SUFFIXES[to]}'
     return export(graph, path, to, describe(graph, *write_tracker_files(folder, model)))
 
 
