@@ -45,6 +45,7 @@ EVALUATORS = _child('evaluator', root.EVALUATOR, 'evaluation')
 METRICS = _child('metric', root.METRICS, 'evaluation')
 VISUALIZERS = _child('visualizer', root.VISUALIZERS, 'visualization')
 INFERENCERS = _child('inferencer', root.INFERENCERS, 'apis')
+GRAPHS = Registry('graph', scope=SCOPE, locations=['lightvit_dense.deploy'])
 
 
 def register_late(registry: Registry, name: str, location: str) -> None:

@@ -40,6 +40,7 @@ MENU: dict[str, tuple[str, ...]] = {
         'docs/classification.md',
         'docs/dense.md',
         'docs/tracking.md',
+        'docs/deploy.md',
         'docs/checkpoints.md',
         'docs/engine.md',
         'docs/gpu.md',
@@ -55,7 +56,7 @@ MENU: dict[str, tuple[str, ...]] = {
     'History': ('CHANGELOG.md',),
 }
 """The site's menu: section -> documents of the repository."""
-PACKAGES = ('lightvit_dense', 'tracking')
+PACKAGES = ('lightvit_dense', 'lightvit_dense_runtime', 'tracking')
 LANGUAGES = {'.py': 'python', '.sh': 'bash', '.yml': 'yaml', '.cff': 'yaml', '.json': 'json'}
 PICTURES = {'.png', '.jpg', '.jpeg', '.svg', '.gif'}
 

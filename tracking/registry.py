@@ -3,6 +3,8 @@
 from mmengine import registry as root
 from mmengine.registry import Registry
 
+from lightvit_dense.registry import GRAPHS as PARENT
+
 SCOPE = 'tracking'
 
 
@@ -20,3 +22,4 @@ LOOPS = _child('loop', root.LOOPS, 'engine')
 HOOKS = _child('hook', root.HOOKS, 'engine', 'visualization')
 METRICS = _child('metric', root.METRICS, 'evaluation')
 INFERENCERS = _child('inferencer', root.INFERENCERS, 'runtime')
+GRAPHS = Registry('graph', parent=PARENT, scope=SCOPE, locations=['tracking.deploy'])

@@ -1,18 +1,7 @@
-"""Models outside of Python's training loop: ONNX."""
+"""Models as files that run without torch."""
 
-from .onnx_export import (
-    OnnxParity,
-    add_metadata,
-    compare_labels,
-    compare_onnx,
-    export_onnx,
-    onnx_session,
-)
-from .parts import (
-    PARTS,
-    BackboneNeck,
-    Normalisation,
-    WholeSegmentor,
-    make_normalisation,
-    make_part,
-)
+from .classification import ClassificationGraph, FeaturesGraph
+from .export import PRECISIONS, SUFFIXES, check_target, export
+from .graph import Graph, make_graph
+from .metadata import describe
+from .preprocess import Preprocess

@@ -4,6 +4,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from lightvit_dense.deploy import SUFFIXES, describe, export, make_graph
 from tracking.models import OneStreamTracker
 from tracking.structures import TrackSample
 
@@ -64,6 +65,12 @@ def write_tracker_files(folder, model):
     config.write_text(CONFIG, encoding='utf-8')
     torch.save(dict(state_dict=model.state_dict(), meta={}), checkpoint)
     return str(config), str(checkpoint)
+
+
+def export_tracker(folder, model, to='onnx'):
+    """Write a tracker as a file; return its path."""
+    graph, path = make_graph(model, None), folder / f'tracker{SUFFIXES[to]}'
+    return export(graph, path, to, describe(graph, *write_tracker_files(folder, model)))
 
 
 def pairs(count=2):

@@ -11,13 +11,12 @@ import torch
 
 from lightvit_dense.errors import UserError
 from lightvit_dense.models.backbones.hiera_tokens import from_units, to_units
-from tracking.boxes import clip_box
+from lightvit_dense_runtime.crops import clip_box, crop_window
 from tracking.models import JointHiera, JointVisionTransformer
 from tracking.models.joint import best_candidates, center_ids
 from tracking.models.joint_attention import joint_attention
 from tracking.models.one_stream import box_tokens
 from tracking.runtime.tracker import Tracker
-from tracking.sampling.crops import crop_window
 from tracking.tools import track_video
 from tracking.visualization import attention_picture
 from tracking.visualization.attention import DROPPED, GONE
@@ -143,8 +142,8 @@ def test_map_gradients_and_attention_are_the_straight_lines(kind, blocks):
     wanted, told = prune(model, *pair, selected)
     outputs = model(*pair, MASK), wanted
     torch.testing.assert_close(*outputs, rtol=1e-10, atol=1e-10)
-    apart = model.join(model.embed_template(pair[0]), model.embed_search(pair[1]), MASK)
-    assert torch.equal(apart, outputs[0])
+    apart = [model.embed_template(pair[0]), model.embed_search(pair[1])]
+    assert torch.equal(torch.cat(apart, dim=1), model.embed_pair(*pair))
     weights = torch.linspace(-1, 1, wanted.numel(), dtype=wanted.dtype).reshape(wanted.shape)
     parameters = list(model.parameters())
     grads = [torch.autograd.grad((out * weights).sum(), parameters) for out in outputs]
