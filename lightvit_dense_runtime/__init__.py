@@ -3,15 +3,12 @@
 from .errors import ModelFileError, UserError
 from .networks import Network, open_model
 from .tasks import (
-    Classification,
     Classifier,
     Detections,
     Detector,
     FeatureExtractor,
-    Features,
-    Found,
-    Segmentation,
     Segmentor,
     Tracker,
+    TrackResult,
     load,
 )

@@ -7,7 +7,9 @@ by half a pixel of the crop; here neither happens.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -170,34 +172,28 @@ class Target:
     """A target from frame to frame: crops for a network, and the boxes that it finds in them.
 
     Frames are those of :func:`crop_image`, ``box`` is x, y, width, height in pixels of the first;
-    sizes and factors are those of the network's crops, ``margin`` is :func:`clip_box`'s.
+    ``settings`` has ``template_size``, ``template_factor``, ``search_size``, ``search_factor`` and
+    ``margin``, that of :func:`clip_box`.
     """
 
-    def __init__(
-        self,
-        frame: np.ndarray,
-        box: ArrayLike,
-        template_size: int,
-        search_size: int,
-        template_factor: float,
-        search_factor: float,
-        margin: float,
-    ) -> None:
+    def __init__(self, frame: np.ndarray, box: ArrayLike, settings: Mapping[str, Any]) -> None:
         self.box, self._size = check_box(box, frame.shape[:2]), frame.shape[:2]
-        window = crop_window(self.box, template_factor)
-        self.template = crop_image(frame, window, template_size)
-        self.template_box = window.to_crop(self.box, template_size)  # in pixels of the crop
-        self._side, self._factor, self._margin = search_size, search_factor, margin
-        self._frames = 0
+        self._settings, self._frames, side = settings, 0, settings['template_size']
+        window = crop_window(self.box, settings['template_factor'])
+        self.template = crop_image(frame, window, side)
+        self.template_box = window.to_crop(self.box, side)  # in pixels of the crop
+
+    def _clip(self, box: np.ndarray) -> np.ndarray:
+        return clip_box(box, self._size, min(self._settings['margin'], *self._size))
 
     def search(self, frame: np.ndarray) -> np.ndarray:
         """Return the search crop of the next frame, around the last box."""
         if frame.shape[:2] != self._size:
             # Around a place beyond a smaller frame nothing could be found any more.
             self._size = frame.shape[:2]
-            self.box = clip_box(self.box, self._size, min(self._margin, *self._size))
-        self._window = crop_window(self.box, self._factor)
-        return crop_image(frame, self._window, self._side)
+            self.box = self._clip(self.box)
+        self._window = crop_window(self.box, self._settings['search_factor'])
+        return crop_image(frame, self._window, self._settings['search_size'])
 
     def move(self, found: np.ndarray) -> np.ndarray:
         """Take a box in pixels of the last search crop; return that in pixels of the frame [4]."""
@@ -207,6 +203,5 @@ class Target:
                 f'the network predicts the box {np.asarray(found).tolist()} in frame '
                 f'{self._frames}: the weights are damaged or the training diverged'
             )
-        box, margin = self._window.to_image(found, self._side), min(self._margin, *self._size)
-        self.box = clip_box(box, self._size, margin)
+        self.box = self._clip(self._window.to_image(found, self._settings['search_size']))
         return self.box.copy()

@@ -1,7 +1,7 @@
 """A tracker as one calls it: the target's box once, then a frame at a time."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,15 @@ from mmengine.config import Config
 from numpy.typing import ArrayLike
 from torch import nn
 
+import lightvit_dense_runtime as runtime
 from lightvit_dense.apis.build import build_model
 from lightvit_dense.apis.inference.sources import check_array
 from lightvit_dense.datasets.transforms.loading import BadImage, decode
 from lightvit_dense.errors import UserError
 from lightvit_dense.utils.devices import check_device
 from lightvit_dense_runtime.crops import Target
+from lightvit_dense_runtime.networks import RUNTIMES
+from lightvit_dense_runtime.tasks import TrackResult
 
 from ..models.joint_attention import FrameAttention, joint_attention
 from ..models.one_stream import TEST_CFG
@@ -27,14 +30,6 @@ from .video import FrameSource
 
 Frame = np.ndarray | str | Path
 _SIZES = ('template_size', 'search_size', 'template_factor', 'search_factor')
-
-
-@dataclass(frozen=True, eq=False)
-class TrackResult:
-    """Where the target is in a frame."""
-
-    box: np.ndarray  # x, y, width, height in pixels of the frame, float64 [4]
-    score: float  # how sure the network is, in 0..1
 
 
 @dataclass
@@ -79,7 +74,8 @@ class Tracker:
 
     Args:
         model: Config or its path; or a model in memory, which is used on its device. Later changes
-            of its weights need not reach the tracker.
+            of its weights need not reach the tracker. Or an exported file, which has all but
+            ``device``, ``threads`` and ``margin``.
         checkpoint: Weights for a config; without one those of its ``init_cfg``, which do not track.
         device: 'cpu', 'cuda', ... for a config; a GPU if there is one.
         backend: How the network is computed, see :func:`~tracking.runtime.network.build_network`.
@@ -101,22 +97,35 @@ class Tracker:
         window: bool | None = None,
         margin: float | None = None,
     ) -> None:
-        if not isinstance(model, nn.Module):
-            model = build_model(model, checkpoint, check_device(device))
-        elif checkpoint is not None or device is not None:
-            raise UserError('checkpoint and device go with a config; a model in memory has both')
-        if not all(hasattr(model, name) for name in _SIZES):
-            raise UserError(
-                f'the model of the config is a {type(model).__name__}, which does not track; '
-                'give the config of a tracking.OneStreamTracker'
-            )
-        defaults = {**TEST_CFG, **(getattr(model, 'test_cfg', None) or {})}
-        self._window = bool(defaults['window'] if window is None else window)
-        self.margin = defaults['margin'] if margin is None else margin
-        if self.margin <= 0:
-            raise UserError(f'margin={self.margin}: must be positive, in pixels')
-        self.model: Any = model
-        self.network = build_network(model, backend, threads, path, self._window)
+        if margin is not None and margin <= 0:
+            raise UserError(f'margin={margin}: must be positive, in pixels')
+        self.model: Any = None
+        self.network: Any
+        known: Mapping[str, Any]
+        if isinstance(model, (str, Path)) and Path(model).suffix in RUNTIMES:
+            if any((checkpoint, path, backend != 'torch', window is not None)):
+                raise UserError(f'{model} is an exported file: it takes device and threads alone')
+            self.network = runtime.Tracker(model, provider=str(device or 'cpu'), threads=threads)
+            known = self.network.metadata
+        else:
+            if not isinstance(model, nn.Module):
+                model = build_model(model, checkpoint, check_device(device))
+            elif checkpoint is not None or device is not None:
+                raise UserError(
+                    'checkpoint and device go with a config; a model in memory has both'
+                )
+            if not all(hasattr(model, name) for name in _SIZES):
+                raise UserError(
+                    f'the model of the config is a {type(model).__name__}, which does not track; '
+                    'give the config of a tracking.OneStreamTracker'
+                )
+            known = {**TEST_CFG, **(getattr(model, 'test_cfg', None) or {})}
+            known |= {name: getattr(model, name) for name in _SIZES}
+            self._window = bool(known['window'] if window is None else window)
+            self.model = model
+            self.network = build_network(model, backend, threads, path, self._window)
+        self.margin = known['margin'] if margin is None else margin
+        self._settings = {**known, 'margin': self.margin}
         self.timings = Timings()
         self._targets: list[Target] = []
 
@@ -129,11 +138,8 @@ class Tracker:
         pixels = as_frame(frame)
         given: Any = box
         several = hasattr(given, '__len__') and len(given) > 0 and np.ndim(given[0]) == 1
-        sizes = {name: getattr(self.model, name) for name in _SIZES}
-        targets = [
-            Target(pixels, one, **sizes, margin=self.margin)
-            for one in (given if several else [given])
-        ]
+        boxes = given if several else [given]
+        targets = [Target(pixels, one, self._settings) for one in boxes]
         templates = [(target.template, target.template_box) for target in targets]
         self.network.set_templates(*zip(*templates, strict=True))
         self._targets = targets
@@ -172,6 +178,8 @@ class Tracker:
         Of several targets it is the first. The model as it is trained is computed. Blocks count
         from 0; all that attend over both images by default.
         """
+        if self.model is None:
+            raise UserError('attention needs the config and the checkpoint of an exported file')
         crop, first = self._search(as_frame(frame))[0], self._targets[0]
         network = PlainNetwork(self.model, self._window)
         network.set_template(first.template, first.template_box)
