@@ -2,13 +2,14 @@
 
 Products and convolutions with constant weights compute in 8 bits: weights with a scale for each
 channel, inputs with the range that they have on images of the task. Everything else stays float:
-softmax, LayerNorm, the products of attention, resizing; and the layers that lose most, as measured
-on the same images.
+softmax, LayerNorm, the products of attention, resizing.
 """
 
+import json
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from lightvit_dense_runtime import open_model
+from lightvit_dense_runtime.metadata import KEY
+
 from ..utils.environment import import_onnx
 from ..utils.io import atomic_path
+from ..utils.progress import Display
 from .data import Arrays
 
-LAYERS = ('Conv', 'Gemm', 'MatMul')
+LAYERS = ['Conv', 'Gemm', 'MatMul']
 FLOAT_PART = 0.1
-"""Part of the layers that stay float, those with the least signal to noise."""
+"""Part of the layers that stay float."""
+_MEASURED = 4  # inputs
 
 
 class _Reader:
@@ -30,9 +36,6 @@ class _Reader:
 
     def __init__(self, inputs: Sequence[Arrays]) -> None:
         self._inputs: Iterator[Arrays] = iter(inputs)
-
-    def __iter__(self) -> Iterator[Arrays]:
-        return self._inputs
 
     def get_next(self) -> Arrays | None:
         return next(self._inputs, None)
@@ -46,60 +49,112 @@ def quantize_onnx(
 ) -> list[str]:
     """Write an ONNX file in 8 bits; returns the names of the layers that stay float.
 
-    Weights have 7 bits: the 8-bit products of CPUs without VNNI saturate. ``inputs`` are inputs of
-    the file, of the task's images; ``float_part`` is the part of the layers that stay float.
+    These are the ones that change the outputs most when they alone are in 8 bits. Weights have 7
+    bits: the 8-bit products of CPUs without VNNI saturate.
+
+    Args:
+        source: An exported file.
+        target: File to write.
+        inputs: Inputs of the file to calibrate by, from images of the task.
+        float_part: Part of the layers that stay float.
     """
     onnx, quantization = import_onnx('onnx'), import_module('onnxruntime.quantization')
     with tempfile.TemporaryDirectory() as folder, atomic_path(target) as part:
-        ready, ranges = Path(folder, 'ready.onnx'), Path(folder, 'ranges.json')
-        # A product with its bias becomes one operator (Gemm), which alone has an 8-bit kernel.
+        ready, trial = Path(folder, 'ready.onnx'), Path(folder, 'trial.onnx')
+        # A product with its bias becomes one operator (Gemm), which has an 8-bit kernel.
         quantization.quant_pre_process(str(source), str(ready), skip_symbolic_shape=True)
-
-        def write(path: Path, floats: Sequence[str]) -> None:
-            quantization.quantize_static(
-                str(ready),
-                str(path),
-                _Reader(inputs),
-                per_channel=True,
-                reduce_range=True,
-                op_types_to_quantize=list(LAYERS),
-                nodes_to_exclude=list(floats),
-                calibration_cache_path=str(ranges),
-                extra_options=dict(
-                    MatMulConstBOnly=True, OpTypesToExcludeOutputQuantization=list(LAYERS)
-                ),
-            )
-
         model = onnx.load(str(ready))
         constant = {item.name for item in model.graph.initializer}
-        layers = [
-            node for node in model.graph.node if node.op_type in LAYERS and node.input[1] in constant
-        ]
-        floats: list[str] = []
-        if count := math.ceil(float_part * len(layers)):
-            write(part, ())
-            clear = _signal_to_noise(ready, part, inputs[:2])
-            layers.sort(key=lambda node: min(clear.get(name, math.inf) for name in node.input[:2]))
-            floats = [node.name for node in layers[:count]]
-        write(part, floats)
-        quantized, about = onnx.load(str(part)), onnx.load(str(source)).metadata_props
-        onnx.helper.set_model_props(quantized, {item.key: item.value for item in about})
-        onnx.save(quantized, str(part))
+        nodes = [node for node in model.graph.node if node.op_type in LAYERS]
+        layers = [node.name for node in nodes if node.input[1] in constant]
+        options = dict(MatMulConstBOnly=True, OpTypesToExcludeOutputQuantization=LAYERS)
+        write = partial(
+            quantization.quantize_static,
+            str(ready),
+            per_channel=True,
+            reduce_range=True,
+            op_types_to_quantize=LAYERS,
+            calibration_cache_path=str(Path(folder, 'ranges.json')),
+            extra_options=options,
+        )
+        write(str(trial), _Reader(inputs))  # computes the ranges
+        damage: dict[str, float] = {}
+        wanted = _outputs(source, inputs[:_MEASURED])
+        with Display() as display:
+            for number, layer in enumerate(layers if float_part else (), 1):
+                write(str(trial), None, nodes_to_quantize=[layer])
+                _copy_metadata(onnx, source, trial)
+                damage[layer] = _distance(_outputs(trial, inputs[:_MEASURED]), wanted)
+                display('8 bits, layer by layer', number, len(layers))
+        ranked = sorted(damage, key=lambda layer: -damage[layer])
+        floats = ranked[: math.ceil(float_part * len(layers))]
+        write(str(part), None, nodes_to_exclude=floats)
+        _copy_metadata(onnx, source, part)
     return floats
 
 
-def _signal_to_noise(source: Path, quantized: Path, inputs: Sequence[Arrays]) -> dict[str, float]:
-    """Return how far 8 bits are from inputs and weights of layers, in decibels by tensor."""
-    debug = import_module('onnxruntime.quantization.qdq_loss_debug')
-    with tempfile.TemporaryDirectory() as folder:
-        watched = str(Path(folder, 'watched.onnx'))
-        kinds = ['QuantizeLinear', 'DequantizeLinear']
-        debug.modify_model_output_intermediate_tensors(str(quantized), watched, kinds)
-        seen = debug.create_activation_matching(
-            debug.collect_activations(watched, _Reader(inputs))
+def _copy_metadata(onnx: Any, source: str | Path, target: Path) -> None:
+    """Give an ONNX file the properties of another, its precision changed."""
+    model = onnx.load(str(target))
+    (text,) = (item.value for item in onnx.load(str(source)).metadata_props if item.key == KEY)
+    about = json.dumps(json.loads(text) | dict(precision='int8'))
+    onnx.helper.set_model_props(model, {KEY: about})
+    onnx.save(model, str(target))
+
+
+def _outputs(path: str | Path, inputs: Sequence[Arrays]) -> list[np.ndarray]:
+    """Return the outputs of a file for some inputs, one after the other."""
+    network = open_model(path)
+    return [array for arrays in inputs for array in network(**arrays).values()]
+
+
+def _distance(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> float:
+    """Return the mean difference of arrays as parts of their norm; what one lacks counts as 0."""
+    parts = []
+    for one, other in zip(ours, theirs, strict=True):
+        shape = np.maximum(one.shape, other.shape)
+        left, right = (
+            np.pad(np.float32(a), [(0, n - m) for n, m in zip(shape, a.shape, strict=True)])
+            for a in (one, other)
         )
-    weights = debug.create_weight_matching(str(source), str(quantized))
-    ratio = debug.compute_signal_to_quantization_noice_ratio
-    return debug.compute_weight_error(weights) | {
-        name: ratio(pair['pre_qdq'], pair['post_qdq']) for name, pair in seen.items()
-    }
+        parts.append(np.linalg.norm(left - right) / max(np.linalg.norm(right), 1e-12))
+    return float(np.mean(parts))
+
+
+def quantize_openvino(model: Any, inputs: Sequence[Arrays]) -> Any:
+    """Return an OpenVINO model in 8 bits, by NNCF; the products of attention stay float."""
+    nncf = import_onnx('nncf')
+    free = [
+        operator.get_friendly_name()
+        for operator in model.get_ordered_ops()
+        if operator.get_type_name() == 'MatMul'
+        and operator.input_value(1).get_node().get_type_name() not in ('Constant', 'Convert')
+    ]
+    return nncf.quantize(
+        model,
+        nncf.Dataset(inputs),
+        model_type=nncf.ModelType.TRANSFORMER,
+        subset_size=len(inputs),
+        ignored_scope=nncf.IgnoredScope(names=free),
+    )
+
+
+def quantize_program(
+    program: torch.export.ExportedProgram, names: Sequence[str], inputs: Sequence[Arrays]
+) -> torch.export.ExportedProgram:
+    """Return a traced graph with linear layers and convolutions in 8 bits, for XNNPACK.
+
+    ``names`` are the graph's inputs in order; ``inputs`` have the shapes that it was traced for.
+    """
+    pt2e = import_onnx('torchao.quantization.pt2e.quantize_pt2e')
+    xnnpack = import_onnx('executorch.backends.xnnpack.quantizer.xnnpack_quantizer')
+    config = xnnpack.get_symmetric_quantization_config(is_per_channel=True)
+    quantizer = xnnpack.XNNPACKQuantizer()
+    for kind in (torch.ops.aten.linear.default, torch.ops.aten.conv2d.default):
+        quantizer.set_operator_type(kind, config)
+    watched = pt2e.prepare_pt2e(program.module(), quantizer)
+    tensors = [tuple(torch.from_numpy(arrays[name]) for name in names) for arrays in inputs]
+    with torch.no_grad():
+        for given in tensors:
+            watched(*given)
+        return torch.export.export(pt2e.convert_pt2e(watched), tensors[0], strict=False)

@@ -77,11 +77,11 @@ class FileModel(nn.Module):
 
     @staticmethod
     def _classification(sample: Any, found: Any) -> None:
-        sample.pred_score, sample.pred_label = torch.from_numpy(found.scores), found.label
+        sample.pred_score, sample.pred_label = torch.from_numpy(found), int(found.argmax())
 
     @staticmethod
     def _segmentation(sample: Any, found: Any) -> None:
-        sample.pred_sem_seg = PixelData(data=torch.from_numpy(found.labels).long()[None])
+        sample.pred_sem_seg = PixelData(data=torch.from_numpy(found).long()[None])
 
     @staticmethod
     def _detection(sample: Any, found: Any) -> None:
@@ -101,6 +101,8 @@ def evaluate(cfg: Config, model: nn.Module, limit: int | None = None) -> dict[st
     if isinstance(model, FileModel) and 'pipeline' in loader.dataset:
         loader.dataset.pipeline = raw_pipeline(cfg)
         loader.batch_size, loader.collate_fn = 1, dict(type='pseudo_collate')
+    for key in [key for key in cfg if key.startswith(('train_', 'val_', 'optim_', 'param_'))]:
+        cfg.pop(key)
     cfg.custom_hooks, cfg.load_from, cfg.resume = [], None, False
     cfg.visualizer = dict(type='mmengine.Visualizer', name='verify')  # writes nothing
     prepare_scope(cfg)
