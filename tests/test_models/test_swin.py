@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from lightvit_dense.deploy.onnx_export import compare_onnx, export_onnx, onnx_session
 from mmdet.models.backbones import SwinTransformer as MMDetSwin
 from torch import Tensor
 
-from lightvit_dense.deploy.onnx_export import compare_onnx, export_onnx, onnx_session
 from lightvit_dense.models import SwinTransformer
 from lightvit_dense.models.layers.swin import SwinBlock
 from lightvit_dense.representation.features import layer_maps

@@ -4,10 +4,10 @@ import json
 
 import pytest
 import torch
+from tools.deploy import export_onnx
 
 from tests.helpers.small_dense import build, detector_config, segmentor_config, write_pictures
 from tests.helpers.tools import call_tool, start_tool
-from tools.deploy import export_onnx
 
 EXPORT = 'deploy/export_onnx.py'
 
