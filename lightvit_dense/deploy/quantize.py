@@ -64,9 +64,15 @@ def quantize_onnx(
         # A product with its bias becomes one operator (Gemm), which has an 8-bit kernel.
         quantization.quant_pre_process(str(source), str(ready), skip_symbolic_shape=True)
         model = onnx.load(str(ready))
-        constant = {item.name for item in model.graph.initializer}
-        nodes = [node for node in model.graph.node if node.op_type in LAYERS]
-        layers = [node.name for node in nodes if node.input[1] in constant]
+        axes = {item.name: len(item.dims) for item in model.graph.initializer}
+        layers = [
+            node.name
+            for node in model.graph.node
+            if node.op_type in LAYERS
+            and node.input[1] in axes
+            # A table of biases, such as positions that are added to patches, cannot be in 8 bits.
+            and all(axes.get(bias) == 1 for bias in node.input[2:])
+        ]
         options = dict(MatMulConstBOnly=True, OpTypesToExcludeOutputQuantization=LAYERS)
         write = partial(
             quantization.quantize_static,
@@ -77,7 +83,7 @@ def quantize_onnx(
             calibration_cache_path=str(Path(folder, 'ranges.json')),
             extra_options=options,
         )
-        write(str(trial), _Reader(inputs))  # computes the ranges
+        write(str(trial), _Reader(inputs), nodes_to_quantize=layers)  # computes the ranges
         damage: dict[str, float] = {}
         wanted = _outputs(source, inputs[:_MEASURED])
         with Display() as display:
@@ -88,7 +94,7 @@ def quantize_onnx(
                 display('8 bits, layer by layer', number, len(layers))
         ranked = sorted(damage, key=lambda layer: -damage[layer])
         floats = ranked[: math.ceil(float_part * len(layers))]
-        write(str(part), None, nodes_to_exclude=floats)
+        write(str(part), None, nodes_to_quantize=[x for x in layers if x not in floats])
         _copy_metadata(onnx, source, part)
     return floats
 

@@ -117,7 +117,7 @@ def config(root: Path, color: str = 'rgb') -> Config:
             model=dict(
                 type='lightvit_dense.ImageClassifier',
                 backbone=vit(),
-                head=dict(type='lightvit_dense.LinearHead', num_classes=2),
+                head=dict(num_classes=2),
                 data_preprocessor=dict(type='mmengine.BaseDataPreprocessor'),
             ),
             train_dataloader=loader('train', dict(type='lightvit_dense.RandomFlipFlag', prob=0.5)),
