@@ -5,10 +5,9 @@ channel, inputs with the range that they have on images of the task. Everything 
 softmax, LayerNorm, the products of attention, resizing.
 """
 
-import json
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -18,16 +17,16 @@ import numpy as np
 import torch
 
 from lightvit_dense_runtime import open_model
-from lightvit_dense_runtime.metadata import KEY
 
-from ..utils.environment import import_onnx
-from ..utils.io import atomic_path
+from ..utils.environment import import_extra
+from ..utils.io import atomic_write
 from ..utils.progress import Display
 from .data import Arrays
 
 LAYERS = ['Conv', 'Gemm', 'MatMul']
-FLOAT_PART = 0.1
-"""Part of the layers that stay float."""
+FLOAT_PARTS = (0.1, 0.2, 0.4)
+"""Parts of the layers that stay float, to be tried in this order."""
+_XNNPACK = 'executorch.backends.xnnpack.quantizer.xnnpack_quantizer'
 _MEASURED = 4  # inputs
 
 
@@ -45,7 +44,7 @@ def quantize_onnx(
     source: str | Path,
     target: str | Path,
     inputs: Sequence[Arrays],
-    float_part: float = FLOAT_PART,
+    accept: Callable[[Path], bool] | None = None,
 ) -> list[str]:
     """Write an ONNX file in 8 bits; returns the names of the layers that stay float.
 
@@ -56,10 +55,10 @@ def quantize_onnx(
         source: An exported file.
         target: File to write.
         inputs: Inputs of the file to calibrate by, from images of the task.
-        float_part: Part of the layers that stay float.
+        accept: Says whether a file will do; more layers stay float until one does.
     """
-    onnx, quantization = import_onnx('onnx'), import_module('onnxruntime.quantization')
-    with tempfile.TemporaryDirectory() as folder, atomic_path(target) as part:
+    onnx, quantization = import_extra('onnx'), import_module('onnxruntime.quantization')
+    with tempfile.TemporaryDirectory() as folder:
         ready, trial = Path(folder, 'ready.onnx'), Path(folder, 'trial.onnx')
         # A product with its bias becomes one operator (Gemm), which has an 8-bit kernel.
         quantization.quant_pre_process(str(source), str(ready), skip_symbolic_shape=True)
@@ -87,24 +86,26 @@ def quantize_onnx(
         damage: dict[str, float] = {}
         wanted = _outputs(source, inputs[:_MEASURED])
         with Display() as display:
-            for number, layer in enumerate(layers if float_part else (), 1):
+            for number, layer in enumerate(layers, 1):
                 write(str(trial), None, nodes_to_quantize=[layer])
                 _copy_metadata(onnx, source, trial)
                 damage[layer] = _distance(_outputs(trial, inputs[:_MEASURED]), wanted)
                 display('8 bits, layer by layer', number, len(layers))
         ranked = sorted(damage, key=lambda layer: -damage[layer])
-        floats = ranked[: math.ceil(float_part * len(layers))]
-        write(str(part), None, nodes_to_quantize=[x for x in layers if x not in floats])
-        _copy_metadata(onnx, source, part)
+        for part in FLOAT_PARTS:
+            floats = ranked[: math.ceil(part * len(layers))]
+            write(str(trial), None, nodes_to_quantize=[x for x in layers if x not in floats])
+            _copy_metadata(onnx, source, trial)
+            if accept is None or accept(trial):
+                break
+        atomic_write(target, trial.read_bytes())
     return floats
 
 
 def _copy_metadata(onnx: Any, source: str | Path, target: Path) -> None:
-    """Give an ONNX file the properties of another, its precision changed."""
-    model = onnx.load(str(target))
-    (text,) = (item.value for item in onnx.load(str(source)).metadata_props if item.key == KEY)
-    about = json.dumps(json.loads(text) | dict(precision='int8'))
-    onnx.helper.set_model_props(model, {KEY: about})
+    """Give an ONNX file the properties of another."""
+    model, about = onnx.load(str(target)), onnx.load(str(source)).metadata_props
+    onnx.helper.set_model_props(model, {item.key: item.value for item in about})
     onnx.save(model, str(target))
 
 
@@ -129,7 +130,7 @@ def _distance(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> float
 
 def quantize_openvino(model: Any, inputs: Sequence[Arrays]) -> Any:
     """Return an OpenVINO model in 8 bits, by NNCF; the products of attention stay float."""
-    nncf = import_onnx('nncf')
+    nncf = import_extra('nncf', 'openvino')
     free = [
         operator.get_friendly_name()
         for operator in model.get_ordered_ops()
@@ -145,22 +146,22 @@ def quantize_openvino(model: Any, inputs: Sequence[Arrays]) -> Any:
     )
 
 
-def quantize_program(
+def quantized_module(
     program: torch.export.ExportedProgram, names: Sequence[str], inputs: Sequence[Arrays]
-) -> torch.export.ExportedProgram:
+) -> torch.nn.Module:
     """Return a traced graph with linear layers and convolutions in 8 bits, for XNNPACK.
 
-    ``names`` are the graph's inputs in order; ``inputs`` have the shapes that it was traced for.
+    ``names`` are the graph's inputs in order.
     """
-    pt2e = import_onnx('torchao.quantization.pt2e.quantize_pt2e')
-    xnnpack = import_onnx('executorch.backends.xnnpack.quantizer.xnnpack_quantizer')
+    pt2e = import_extra('torchao.quantization.pt2e.quantize_pt2e', 'executorch')
+    xnnpack = import_extra(_XNNPACK, 'executorch')
     config = xnnpack.get_symmetric_quantization_config(is_per_channel=True)
     quantizer = xnnpack.XNNPACKQuantizer()
     for kind in (torch.ops.aten.linear.default, torch.ops.aten.conv2d.default):
         quantizer.set_operator_type(kind, config)
     watched = pt2e.prepare_pt2e(program.module(), quantizer)
-    tensors = [tuple(torch.from_numpy(arrays[name]) for name in names) for arrays in inputs]
     with torch.no_grad():
-        for given in tensors:
-            watched(*given)
-        return torch.export.export(pt2e.convert_pt2e(watched), tensors[0], strict=False)
+        for arrays in inputs:
+            watched(*(torch.from_numpy(arrays[name]) for name in names))
+    quantized: torch.nn.Module = pt2e.convert_pt2e(watched)
+    return quantized
