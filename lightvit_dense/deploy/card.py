@@ -2,36 +2,23 @@
 
 import json
 from pathlib import Path
-from typing import Any
+
+from lightvit_dense_runtime import open_model
 
 from ..utils.io import atomic_write, sha256
 from ..utils.tables import to_markdown
 from .verify import Verification
 
 
-def files_of(path: str | Path) -> list[Path]:
-    """Return an exported file and, of OpenVINO's, the weights beside it."""
-    path = Path(path)
-    return [path, *([path.with_suffix('.bin')] if path.suffix == '.xml' else [])]
-
-
-def write_card(
-    path: str | Path, about: dict[str, Any], command: str, found: Verification | None = None
-) -> Path:
-    """Write FILE.md beside an exported file; returns its path.
-
-    Args:
-        path: The exported file.
-        about: Its metadata.
-        command: The command that wrote it.
-        found: What was measured; the card says *not run* for None.
-    """
+def write_card(path: Path, command: str, found: Verification | None = None) -> Path:
+    """Write FILE.md beside a file that ``command`` exported; *not run* stands for no ``found``."""
+    files = [path, *([path.with_suffix('.bin')] if path.suffix == '.xml' else [])]
     facts = [
         (file.name, f'{file.stat().st_size / 2**20:.2f} MiB, sha256 `{sha256(file)}`')
-        for file in files_of(path)
+        for file in files
     ]
-    facts += [(key, f'`{json.dumps(value)}`') for key, value in about.items()]
-    lines = [f'# {Path(path).name}\n', to_markdown(('', 'value'), facts), '## Metrics\n']
+    facts += [(key, f'`{json.dumps(value)}`') for key, value in open_model(path).metadata.items()]
+    lines = [f'# {path.name}\n', to_markdown(('', 'value'), facts), '## Metrics\n']
     lines += ['*not run*\n'] if found is None else _measured(found)
     lines += ['## Command\n', f'```bash\n{command}\n```\n']
     card = Path(f'{path}.md')
@@ -42,11 +29,11 @@ def write_card(
 def _measured(found: Verification) -> list[str]:
     """Return the lines about metrics and outputs."""
     scores = [
-        (name, f'{value:.2f}', f'{found.after[name]:.2f}', f'{-found.drops[name]:+.2f}')
-        for name, value in found.before.items()
+        (name, f'{was:.2f}', f'{found.after[name]:.2f}', f'{found.after[name] - was:+.2f}')
+        for name, was in found.before.items()
     ]
-    rows = [
-        (name, 'other number of objects' if gap is None else f'{gap:.3g}')
+    gaps = [
+        (name, 'other shapes' if gap is None else f'{gap:.3g}')
         for name, gap in found.differences.items()
     ]
     whole = 'all of the test data' if found.limit is None else f'the first {found.limit} of them'
@@ -54,5 +41,5 @@ def _measured(found: Verification) -> list[str]:
     return [
         f'In percent, on {whole}. The bound of a drop, {found.bound:g} points, {verdict}.\n',
         to_markdown(('metric', 'checkpoint', 'file', 'change'), scores),
-        to_markdown(('output', 'largest difference on four images'), rows),
+        to_markdown(('output', 'largest difference, of four inputs'), gaps),
     ]

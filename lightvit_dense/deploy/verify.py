@@ -2,10 +2,9 @@
 
 import copy
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,48 +16,36 @@ from lightvit_dense_runtime import load
 
 from ..apis.configs import built_runner, prepare_scope, prepare_work_dir
 from ..errors import UserError
-from .data import Arrays, inputs_of, loads_bgr, raw_pipeline, sample_inputs
+from .data import inputs_of, raw_pipeline, sample_inputs
 from .graph import Graph
 
 BOUNDS = dict(fp32=0.05, fp16=0.1, int8=0.5)
 """Largest drop of a metric in points, by precision."""
 POINTS = dict(top1=1, bbox_mAP=100, segm_mAP=100, mIoU=1, success=1, AO=1)
 """Metrics that count, by the end of their name, and what makes percent of them."""
-IMAGES = 4
 
 
-@dataclass(frozen=True)
-class Verification:
+class Verification(NamedTuple):
     """What was measured on a data set."""
 
-    before: dict[str, float]  # metrics in points, of the model
+    before: dict[str, float]  # metrics in percent, of the model
     after: dict[str, float]  # of the file
     differences: dict[str, float | None]  # largest ones of outputs; None for other shapes
     bound: float
-    limit: int | None  # images or sequences, None for all
-
-    @property
-    def drops(self) -> dict[str, float]:
-        """By how many points each metric is lower."""
-        return {name: value - self.after[name] for name, value in self.before.items()}
+    limit: int | None  # images or sequences; None for all
 
     @property
     def passed(self) -> bool:
         """Whether no metric drops by more than the bound."""
-        return all(drop <= self.bound for drop in self.drops.values())
+        return all(self.after[name] >= was - self.bound for name, was in self.before.items())
 
 
 class FileModel(nn.Module):
-    """An exported file in the place of a model in a test loop.
+    """A file, opened by ``lightvit_dense_runtime.load``, in the place of a model in a test loop."""
 
-    Args:
-        file: What :func:`lightvit_dense_runtime.load` opens.
-        bgr: Whether the data set's images are BGR.
-    """
-
-    def __init__(self, file: Any, bgr: bool) -> None:
+    def __init__(self, file: Any, cfg: Config) -> None:
         super().__init__()
-        self.file, self.bgr = file, bgr
+        self.file, self.cfg = file, cfg
 
     def init(self, frame: np.ndarray, box: np.ndarray) -> None:
         """Begin to track, for a loop over sequences."""
@@ -71,34 +58,28 @@ class FileModel(nn.Module):
     def test_step(self, data: Mapping[str, Any]) -> list[Any]:
         """Write into the samples of raw images what the file finds."""
         for image, sample in zip(data['inputs'], data['data_samples'], strict=True):
-            pixels = inputs_of(dict(inputs=image), self.bgr)['image'][0]
-            getattr(self, f'_{self.file.task}')(sample, self.file(pixels))
+            found = self.file(inputs_of(dict(inputs=image), self.cfg)['image'][0])
+            if self.file.task == 'classification':
+                sample.pred_score, sample.pred_label = torch.from_numpy(found), int(found.argmax())
+            elif self.file.task == 'segmentation':
+                sample.pred_sem_seg = PixelData(data=torch.from_numpy(found).long()[None])
+            else:
+                arrays = dict(bboxes=found.boxes, scores=found.scores, labels=found.labels)
+                if found.masks is not None:
+                    arrays['masks'] = found.masks
+                tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+                sample.pred_instances = InstanceData(**tensors)
         return list(data['data_samples'])
-
-    @staticmethod
-    def _classification(sample: Any, found: Any) -> None:
-        sample.pred_score, sample.pred_label = torch.from_numpy(found), int(found.argmax())
-
-    @staticmethod
-    def _segmentation(sample: Any, found: Any) -> None:
-        sample.pred_sem_seg = PixelData(data=torch.from_numpy(found).long()[None])
-
-    @staticmethod
-    def _detection(sample: Any, found: Any) -> None:
-        arrays = dict(bboxes=found.boxes, scores=found.scores, labels=found.labels)
-        if found.masks is not None:
-            arrays['masks'] = found.masks
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        sample.pred_instances = InstanceData(**tensors)
 
 
 def evaluate(cfg: Config, model: nn.Module, limit: int | None = None) -> dict[str, float]:
-    """Return the metrics, in points, of a model or a :class:`FileModel` by the config's test."""
+    """Return the metrics, in percent, of a model or a :class:`FileModel` by the config's test."""
     cfg = copy.deepcopy(cfg)
     loader = cfg.test_dataloader
+    images = 'pipeline' in loader.dataset
     if limit is not None:
-        loader.dataset['indices' if 'pipeline' in loader.dataset else 'limit'] = limit
-    if isinstance(model, FileModel) and 'pipeline' in loader.dataset:
+        loader.dataset['indices' if images else 'limit'] = limit
+    if images and isinstance(model, FileModel):
         loader.dataset.pipeline = raw_pipeline(cfg)
         loader.batch_size, loader.collate_fn = 1, dict(type='pseudo_collate')
     for key in [key for key in cfg if key.startswith(('train_', 'val_', 'optim_', 'param_'))]:
@@ -114,36 +95,28 @@ def evaluate(cfg: Config, model: nn.Module, limit: int | None = None) -> dict[st
     ends = {name: name.rpartition('/')[2] for name in found}
     points = {name: POINTS[end] * found[name] for name, end in ends.items() if end in POINTS}
     if not points:
-        raise UserError(
-            f'the test of the config gives {", ".join(found)}; none of {", ".join(POINTS)} is there'
-        )
+        raise UserError(f'the test gives {", ".join(found)}, but none of {", ".join(POINTS)}')
     return points
 
 
-def largest_differences(
-    graph: Graph, network: Any, inputs: Sequence[Arrays]
-) -> dict[str, float | None]:
-    """Return the largest difference of each output; None if shapes differ on any of the inputs."""
+def _differences(graph: Graph, network: Any, cfg: Config) -> dict[str, float | None]:
+    """Return the largest difference of each output on four inputs; None where shapes differ."""
     found: dict[str, float | None] = dict.fromkeys(graph.output_names, 0.0)
-    for arrays in inputs:
+    for arrays in sample_inputs(cfg, 4, 'val'):
         with torch.no_grad():
-            given = [torch.from_numpy(arrays[name]) for name in graph.input_names]
-            ours: Any = graph(*given)
+            ours = graph(*(torch.from_numpy(arrays[name]) for name in graph.input_names))
         theirs = network(**arrays)
-        for name, mine in zip(
-            graph.output_names, (ours,) if torch.is_tensor(ours) else ours, strict=True
-        ):
+        for name, mine in zip(found, (ours,) if torch.is_tensor(ours) else ours, strict=True):
             other, last = theirs[name], found[name]
             if last is None or tuple(mine.shape) != other.shape:
                 found[name] = None
             elif other.size:
-                gap = np.abs(mine.double().numpy() - other.astype(np.float64)).max()
-                found[name] = max(last, float(gap))
+                found[name] = max(last, float(np.abs(mine.double().numpy() - other).max()))
     return found
 
 
 def verify(
-    path: str | Path,
+    path: Path,
     cfg: Config,
     model: nn.Module,
     graph: Graph,
@@ -151,24 +124,19 @@ def verify(
     bound: float | None = None,
     before: dict[str, float] | None = None,
 ) -> Verification:
-    """Compare a file with its model by the test of a config.
+    """Compare a file with its model, on the CPU, by the test of a config.
 
-    Args:
-        path: The exported file.
-        cfg: Config whose test data and evaluator are taken.
-        model: The model, as it was exported, on the CPU.
-        graph: The graph that the file was written from.
-        limit: Number of test images, or sequences of a tracker, the first ones; None for all.
-        bound: Allowed drop in points; None for that of the file's precision.
-        before: The model's metrics, if they are known.
+    ``graph`` is what the file was written from, ``limit`` the number of test images, or sequences
+    of a tracker, ``bound`` the allowed drop in points if not that of the precision, and ``before``
+    the model's metrics if they are known.
     """
     file = load(path)
     if file.task == 'features':
         raise UserError('--verify: features have no metric; export the model of a task')
     return Verification(
         before=evaluate(cfg, model, limit) if before is None else before,
-        after=evaluate(cfg, FileModel(file, loads_bgr(cfg)), limit),
-        differences=largest_differences(graph, file.network, sample_inputs(cfg, IMAGES, 'val')),
+        after=evaluate(cfg, FileModel(file, cfg), limit),
+        differences=_differences(graph, file.network, cfg),
         bound=BOUNDS[file.metadata['precision']] if bound is None else bound,
         limit=limit,
     )

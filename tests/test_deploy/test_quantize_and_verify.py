@@ -174,12 +174,12 @@ def test_file_and_model_meet_the_same_evaluator(files: tuple, world: Path) -> No
     assert found.before == found.after == evaluate(config(world), twin)
     assert found.passed
     assert found.differences['scores'] < 1e-6
-    card = write_card(source, dict(task='classification'), 'tools/deploy/export.py x', found)
+    card = write_card(source, 'tools/deploy/export.py x', found)
     text = card.read_text()
     assert card.name == 'fp32.onnx.md'
     for part in ('accuracy/top1', 'sha256', '0.05 points, holds', 'tools/deploy/export.py x'):
         assert part in text
-    assert '*not run*' in write_card(source, {}, '').read_text()
+    assert '*not run*' in write_card(source, '').read_text()
 
 
 def test_a_drop_beyond_the_bound_fails(files: tuple, world: Path) -> None:
@@ -187,4 +187,4 @@ def test_a_drop_beyond_the_bound_fails(files: tuple, world: Path) -> None:
     known = dict.fromkeys(evaluate(config(world), twin, limit=2), 200.0)
     found = verify(source, config(world), twin, twin, limit=2, bound=1.0, before=known)
     assert not found.passed
-    assert 'is exceeded' in write_card(source, {}, '', found).read_text()
+    assert 'is exceeded' in write_card(source, '', found).read_text()

@@ -22,7 +22,6 @@ from lightvit_dense.deploy.card import write_card
 from lightvit_dense.deploy.data import sample_inputs
 from lightvit_dense.deploy.verify import Verification, verify
 from lightvit_dense.errors import run_tool
-from lightvit_dense_runtime import open_model
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -74,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
     if tried and not found:
         tried(path)
     command = shlex.join(['python', *(sys.argv if argv is None else [__file__, *argv])])
-    card = write_card(path, open_model(path).metadata, command, found[-1] if found else None)
+    card = write_card(path, command, found[-1] if found else None)
     files = [path, *([path.with_suffix('.bin')] if args.to == 'openvino' else [])]
     size = sum(file.stat().st_size for file in files) / 2**20
     print(f'{args.out}: {graph.task} from {Path(args.checkpoint).name}, {size:.1f} MiB')
