@@ -89,13 +89,17 @@ def export(
         about['limits'] = dict(about['limits'], max_size=most)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     text, target = json.dumps(about), Path(path)
-    if precision == 'int8' and to == 'onnx':
+    if to == 'executorch':
+        _write_executorch(program, target, text)
+    elif to == 'openvino':
+        _write_openvino(graph, program, target, text, precision, inputs)
+    elif precision == 'int8':
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, 'fp32.onnx')
             _write_onnx(graph, program, source, text, 'fp32')
             quantize_onnx(source, target, inputs, accept)
     else:
-        _WRITERS[to](graph, program, target, text, precision, inputs)
+        _write_onnx(graph, program, target, text, precision)
     return Path(path)
 
 
@@ -138,12 +142,7 @@ def body_nodes(model: Any, body: tuple[str, ...]) -> set[str]:
 
 
 def _write_onnx(
-    graph: Graph,
-    program: ExportedProgram,
-    path: Path,
-    text: str,
-    precision: str,
-    inputs: Sequence[Arrays] = (),
+    graph: Graph, program: ExportedProgram, path: Path, text: str, precision: str
 ) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
@@ -172,7 +171,7 @@ def _write_openvino(
     path: Path,
     text: str,
     precision: str,
-    inputs: Sequence[Arrays] = (),
+    inputs: Sequence[Arrays],
 ) -> None:
     openvino = import_module('openvino')
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
@@ -188,14 +187,7 @@ def _write_openvino(
             os.replace(target.with_suffix(suffix), path.with_suffix(suffix))
 
 
-def _write_executorch(
-    graph: Graph,
-    program: ExportedProgram,
-    path: Path,
-    text: str,
-    precision: str,
-    inputs: Sequence[Arrays] = (),
-) -> None:
+def _write_executorch(program: ExportedProgram, path: Path, text: str) -> None:
     lower = import_module('executorch.exir').to_edge_transform_and_lower
     xnnpack = import_module('executorch.backends.xnnpack.partition.xnnpack_partitioner')
     about = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
@@ -223,10 +215,3 @@ def _flatc() -> Iterator[None]:
     finally:
         if before is None:
             os.environ.pop('FLATC_EXECUTABLE', None)
-
-
-_WRITERS: dict[str, Callable[..., None]] = {
-    'onnx': _write_onnx,
-    'openvino': _write_openvino,
-    'executorch': _write_executorch,
-}

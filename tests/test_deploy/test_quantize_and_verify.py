@@ -75,19 +75,10 @@ def write_onnx(twin: Twin, path: Path) -> Path:
     graph = onnx.helper.make_graph(nodes, 'twin', [image], [scores], constants)
     opset = [onnx.helper.make_opsetid('', 20)]
     model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=10)
-    about = dict(
-        format=1,
-        version='1',
-        task='classification',
-        precision='fp32',
-        config='c.py',
-        checkpoint='c.pth',
-        checkpoint_sha256='',
-        classes=['dark', 'light'],
-        inputs=[dict(name='image', dtype='uint8', shape=[None, None, None, 3])],
-        outputs=[dict(name='scores', dtype='float32', shape=[None, 2])],
-        limits=dict(min_size=[1, 1], max_size=[64, 64]),
-    )
+    about = dict.fromkeys(('version', 'config', 'checkpoint', 'checkpoint_sha256'), '')
+    about |= dict(format=1, task='classification', precision='fp32', classes=[], limits={})
+    about['inputs'] = [dict(name='image', dtype='uint8', shape=[None, None, None, 3])]
+    about['outputs'] = [dict(name='scores', dtype='float32', shape=[None, 2])]
     onnx.helper.set_model_props(model, dict(lightvit_dense=json.dumps(about)))
     onnx.save(model, str(path))
     return path
@@ -140,10 +131,8 @@ def test_calibration_takes_training_images_as_they_are(world: Path, color: str) 
 
 
 def test_calibration_needs_data(world: Path) -> None:
-    cfg = config(world)
-    cfg.pop('train_dataloader')
-    with pytest.raises(UserError, match='no train_dataloader'):
-        sample_inputs(cfg, 3)
+    with pytest.raises(UserError, match='no val_dataloader'):
+        sample_inputs(Config(dict(train_dataloader=config(world).train_dataloader)), 3, 'val')
 
 
 @pytest.fixture(scope='module')
