@@ -88,7 +88,9 @@ def built(backbone: dict, task: str = 'classification', *steps: dict) -> Any:
     """Build the graph of a small classifier or of its backbone."""
     cfg = Config(dict(model=dict(data_preprocessor=NORMALISER)))
     cfg.test_dataloader = dict(dataset=dict(pipeline=[LOAD, *(steps or [CROP])]))
-    model = classifier(backbone, data_preprocessor=NORMALISER)
+    torch.manual_seed(0)
+    alone = 'type' in backbone
+    model = MODELS.build(backbone) if alone else classifier(backbone, data_preprocessor=NORMALISER)
     return make_graph(randomise(model), cfg, task=task)
 
 

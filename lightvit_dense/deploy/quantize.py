@@ -1,0 +1,133 @@
+"""Exported files in 8 bits, by the quantisers that come with the runtimes.
+
+Products and convolutions with constant weights compute in 8 bits: weights with a scale for each
+channel, inputs with the range that they have on images of the task. Everything else stays float:
+softmax, LayerNorm, the products of attention, resizing.
+"""
+
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from lightvit_dense_runtime import open_model
+
+from ..utils.environment import import_extra
+from ..utils.io import atomic_write
+from ..utils.progress import Display
+from .data import Arrays
+
+LAYERS = ['Conv', 'Gemm', 'MatMul']
+FLOAT_PARTS = (0.1, 0.2, 0.4)
+"""Parts of the layers that stay float, to be tried in this order."""
+
+
+def quantize_onnx(
+    source: Path,
+    target: Path,
+    inputs: Sequence[Arrays],
+    accept: Callable[[Path], bool] | None = None,
+) -> list[str]:
+    """Write an ONNX file in 8 bits; returns the names of the layers that stay float.
+
+    These are the ones that change the outputs most when they alone are in 8 bits; more of them
+    until ``accept``, if given, is true of the file. Weights have 7 bits: the 8-bit products of
+    CPUs without VNNI saturate. ``inputs`` are inputs of the file, of images of the task.
+    """
+    onnx, quantization = import_extra('onnx'), import_module('onnxruntime.quantization')
+    with tempfile.TemporaryDirectory() as folder:
+        ready, trial = Path(folder, 'ready.onnx'), Path(folder, 'trial.onnx')
+        # A product with its bias becomes one operator (Gemm), which has an 8-bit kernel.
+        quantization.quant_pre_process(str(source), str(ready), skip_symbolic_shape=True)
+        nodes = onnx.load(str(ready)).graph
+        axes = {item.name: len(item.dims) for item in nodes.initializer}
+        layers = [
+            node.name
+            for node in nodes.node
+            if node.op_type in LAYERS
+            and node.input[1] in axes
+            # A table of biases, such as positions that are added to patches, cannot be in 8 bits.
+            and all(axes.get(bias) == 1 for bias in node.input[2:])
+        ]
+        write = partial(
+            quantization.quantize_static,
+            str(ready),
+            str(trial),
+            per_channel=True,
+            reduce_range=True,
+            op_types_to_quantize=LAYERS,
+            calibration_cache_path=str(Path(folder, 'ranges.json')),
+            extra_options=dict(OpTypesToExcludeOutputQuantization=LAYERS),
+        )
+        left = iter(inputs)
+        write(SimpleNamespace(get_next=lambda: next(left, None)), nodes_to_quantize=layers)
+        wanted, damage = _outputs(source, inputs), dict[str, float]()
+        with Display() as display:
+            for number, layer in enumerate(layers, 1):
+                write(None, nodes_to_quantize=[layer])
+                damage[layer] = _distance(_outputs(trial, inputs), wanted)
+                display('8 bits, layer by layer', number, len(layers))
+        ranked = sorted(damage, key=lambda layer: -damage[layer])
+        for part in FLOAT_PARTS:
+            floats = math.ceil(part * len(layers))
+            write(None, nodes_to_quantize=ranked[floats:])
+            if accept is None or accept(trial):
+                break
+        atomic_write(target, trial.read_bytes())
+    return ranked[:floats]
+
+
+def _outputs(path: Path, inputs: Sequence[Arrays]) -> list[np.ndarray]:
+    network = open_model(path)
+    return [array for arrays in inputs[:4] for array in network(**arrays).values()]
+
+
+def _distance(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> float:
+    """Return the mean difference of arrays as parts of their norm; 1 for those of other shapes."""
+    gaps = [
+        np.linalg.norm(np.subtract(one, other, dtype=np.float32)) / max(np.linalg.norm(other), 1e-9)
+        if one.shape == other.shape
+        else 1.0
+        for one, other in zip(ours, theirs, strict=True)
+    ]
+    return float(np.mean(gaps))
+
+
+def quantize_openvino(model: Any, inputs: Sequence[Arrays]) -> Any:
+    """Return an OpenVINO model in 8 bits, by NNCF; the products of attention stay float."""
+    nncf = import_extra('nncf', 'openvino')
+    products = [node for node in model.get_ordered_ops() if node.get_type_name() == 'MatMul']
+    constant = ('Constant', 'Convert')
+    free = [x for x in products if x.input_value(1).get_node().get_type_name() not in constant]
+    return nncf.quantize(
+        model,
+        nncf.Dataset(inputs),
+        model_type=nncf.ModelType.TRANSFORMER,
+        subset_size=len(inputs),
+        ignored_scope=nncf.IgnoredScope(names=[node.get_friendly_name() for node in free]),
+    )
+
+
+def quantized_module(
+    program: torch.export.ExportedProgram, names: Sequence[str], inputs: Sequence[Arrays]
+) -> torch.nn.Module:
+    """Return a traced graph, of inputs of these names in order, in 8 bits for XNNPACK."""
+    pt2e = import_module('torchao.quantization.pt2e.quantize_pt2e')
+    xnnpack = import_module('executorch.backends.xnnpack.quantizer.xnnpack_quantizer')
+    config = xnnpack.get_symmetric_quantization_config(is_per_channel=True)
+    quantizer = xnnpack.XNNPACKQuantizer()
+    for kind in (torch.ops.aten.linear.default, torch.ops.aten.conv2d.default):
+        quantizer.set_operator_type(kind, config)
+    watched = pt2e.prepare_pt2e(program.module(), quantizer)
+    with torch.no_grad():
+        for arrays in inputs:
+            watched(*(torch.from_numpy(arrays[name]) for name in names))
+    quantized: torch.nn.Module = pt2e.convert_pt2e(watched)
+    return quantized
