@@ -183,7 +183,7 @@ def test_the_file_keeps_the_tokens_and_finds_the_boxes_of_the_model(exported):
     compare(*exported, count=20)
 
 
-OTHERS = {'few left': 'openvino', 'box': 'executorch', 'no elimination': 'onnx', 'hiera': 'onnx'}
+OTHERS = {'few left': 'openvino', 'box': 'onnx', 'no elimination': 'onnx', 'hiera': 'onnx'}
 
 
 @pytest.mark.parametrize(('case', 'to'), OTHERS.items())
