@@ -3,7 +3,7 @@
 from typing import Any
 
 from mmengine.config import Config
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..apis.configs import tested_dataset
 from ..apis.images import evaluation_pipeline, resized_pipeline

@@ -1,6 +1,5 @@
 """What a file says of itself."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

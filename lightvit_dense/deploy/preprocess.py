@@ -42,7 +42,7 @@ def resize_weights(
     """
     places = torch.arange(out) + start
     scale = torch.full((), length, dtype=torch.float32) / new
-    centre = ((places + 0.5) * scale)[:, None]  # [out, 1]
+    centre = ((torch.minimum(places, new - 1) + 0.5) * scale)[:, None]  # [out, 1]
     pixels = torch.arange(length)[None] + 0.5  # [1, length]
     if method == 'bilinear':
         centre = torch.minimum(centre.clamp(min=0.5), pixels[:, -1:])
@@ -58,18 +58,24 @@ def resize_weights(
     return weights * (places < new)[:, None]
 
 
-def resize(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Resize RGB images uint8 [B, H, W, 3] to grey levels float32 [B, 3, h, w].
+def resize(image: Tensor, rows: Tensor, columns: Tensor, stored: bool = False) -> Tensor:
+    """Resize images uint8 [B, H, W, 3] to grey levels float32 [B, 3, h, w].
 
     Args:
         image: The images.
         rows: Weights [h, H].
         columns: Weights [w, W].
+        stored: Whether pixels are rounded between the axes, as Pillow stores them.
     """
-    pixels = image.permute(0, 3, 1, 2).float()
-    # Rounded in between, as libraries store it.
-    across = (pixels @ columns.mT).round().clamp(0, 255)
-    return (rows @ across).round().clamp(0, 255)
+    across = image.permute(0, 3, 1, 2).float() @ columns.mT
+    if stored:
+        across = grey_levels(across)
+    return grey_levels(rows @ across)
+
+
+def grey_levels(pixels: Tensor) -> Tensor:
+    """Round to 0..255, halves up."""
+    return (pixels + 0.5).floor().clamp(0, 255)
 
 
 class Preprocess(nn.Module):
@@ -159,7 +165,7 @@ class Preprocess(nn.Module):
                 start = half + odd * (half % 2)
             weights.append(resize_weights(image.shape[1 + axis], new, start, out, self.method))
             inside.append(new)
-        pixels = resize(image.flip(-1) if self.bgr else image, *weights)
+        pixels = resize(image.flip(-1) if self.bgr else image, *weights, self.method != 'bilinear')
         pixels = (pixels - self.mean) / self.std
         if self.kind == 'Resize':
             (tall, wide), (height, width) = inside, self.size
