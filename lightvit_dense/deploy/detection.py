@@ -1,14 +1,13 @@
 """Mask R-CNN as one graph, with proposals, RoIAlign, suppression and pasted masks inside.
 
-The numbers are those of :mod:`lightvit_dense.models.detectors` at test time; the order of work is
-not. Boxes are decoded for the candidates above the threshold alone, the mask head's last layer
-computes the mask of each object's class alone, and regions go through the heads level by level, so
-that only small results are put back in order.
+The results are those of :mod:`lightvit_dense.models.detectors` at test time. The work is less:
+boxes are decoded for candidates above the threshold alone, masks computed for each object's class
+alone, 3x3 convolutions of regions are Winograd's, and regions go through the heads level by level.
 """
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -24,11 +23,14 @@ from torchvision.ops import nms, roi_align
 
 from ..apis.configs import tested_dataset
 from ..errors import UserError
+from ..models.pad_shape import pad_shape_of
 from ..registry import GRAPHS
 from .graph import Graph, Size
 from .preprocess import Preprocess
+from .winograd import WinogradLayers, plain
 
-Maps = Sequence[Tensor]
+LARGEST_STEP = abs(math.log(16 / 1000))
+"""Most that a box changes its size by, as a logarithm: mmdet's ``wh_ratio_clip``."""
 ROI_METHODS = 'predict', 'predict_bbox', 'predict_mask', '_bbox_forward', '_mask_forward'
 PARTS: dict[str, tuple[Any, ...]] = {
     'rpn_head': (RPNHead, 'forward_single'),
@@ -38,10 +40,7 @@ PARTS: dict[str, tuple[Any, ...]] = {
     'roi_head.mask_head': (FCNMaskHead, 'forward', 'predict_by_feat'),
     'roi_head.mask_roi_extractor': (SingleRoIExtractor, 'map_roi_levels'),
 }
-"""Parts of a detector, and the methods that subclasses must not change."""
-PLAIN_NMS = dict(type='nms', iou_threshold=0)
-LARGEST_STEP = abs(math.log(16 / 1000))
-"""Most that a box changes its size by, as a logarithm: mmdet's ``wh_ratio_clip``."""
+"""Parts of a detector, and the methods of theirs that the graph stands for."""
 
 
 @GRAPHS.register_module()
@@ -53,29 +52,38 @@ class DetectionGraph(Graph):
     W], 1 inside the object.
 
     Raises:
-        UserError: If the model has a part or an option that the graph does not have, or if what an
-            image is padded to depends on the image.
+        UserError: If the model has a part or an option that the graph does not have, or if images
+            are padded to several shapes.
     """
 
     task = 'detection'
 
     def __init__(self, model: Any, cfg: Config, size: Size | None = None) -> None:
         super().__init__(model, cfg, size)
-        _check_parts(model)
-        _check_options(model.rpn_head, model.roi_head)
+        for name, value in _unusual(model):
+            raise UserError(f'{name}: {value} cannot be exported, only the usual Mask R-CNN can')
         pipeline = [dict(step) for step in tested_dataset(cfg).pipeline]
-        for step in pipeline:
-            if size is not None and str(step['type']).endswith('Resize'):
-                step['scale'] = tuple(size[::-1])
-        self.canvas = _canvas(model, pipeline) if size is None else size
+        scales = [step for step in pipeline if 'scale' in step]
+        self.canvas = model.pad_shape
+        if size is not None:
+            self.canvas = pad_shape_of(size, (0, 0), model.size_divisor)
+            for step in scales:
+                step['scale'] = size[::-1]
+        if any(max(step['scale']) > min(self.canvas) for step in scales):
+            raise UserError(
+                f'images of up to {max(scales[0]["scale"])} px are padded to {self.canvas} px or '
+                'more, to each its own shape; a file has one: set pad_shape to the larger side'
+            )
         self.prepare = Preprocess(pipeline, model.data_preprocessor, self.canvas)
         self.model, self.rpn, self.roi = model, model.rpn_head, model.roi_head
+        self.box_head = copy.deepcopy(self.roi.bbox_head)
+        _speed_up(self.box_head, 'shared_convs', self.roi.bbox_roi_extractor)
         self.output_names = ('boxes', 'scores', 'labels')
         if self.roi.with_mask:
             self.output_names += ('masks',)
             self.mask_head = copy.deepcopy(self.roi.mask_head)
-            # Applied to each object for its own class.
-            self.mask_head.conv_logits = nn.Identity()
+            self.mask_head.conv_logits = nn.Identity()  # applied for each object's class alone
+            _speed_up(self.mask_head, 'convs', self.roi.mask_roi_extractor)
         with torch.no_grad():
             maps = model.extract_feat(torch.zeros(1, 3, *self.canvas))
         sizes = [x.shape[2:] for x in maps]
@@ -88,11 +96,11 @@ class DetectionGraph(Graph):
 
     def dynamic_shapes(self) -> dict[str, dict[int, Any]]:
         """Return the free axes: height and width."""
-        (sides,) = super().dynamic_shapes().values()
-        return {'image': {axis: side for axis, side in sides.items() if axis}}
+        (axes,) = super().dynamic_shapes().values()
+        return {'image': {axis: side for axis, side in axes.items() if axis}}
 
     def limits(self) -> dict[str, Any]:
-        """Return what inputs the file takes: one image at a time."""
+        """Return what inputs the file takes: an image at a time."""
         return {**super().limits(), 'batch': [1, 1]}
 
     def refuse(self, to: str) -> str | None:
@@ -108,15 +116,15 @@ class DetectionGraph(Graph):
         maps = self.model.extract_feat(canvas)
         boxes, scores, labels = self._detect(maps, self._propose(maps, sides), sides)
         height, width = image.shape[1:3]
-        own = torch.stack([sides.new_full((), side) for side in (width, height) * 2])
+        own = torch.stack([sides.new_full((), side) for side in (width, height, width, height)])
         pixels = boxes / (sides / own)
         if not self.roi.with_mask:
             return pixels, scores, labels
         masks = paste(self._masks(maps, boxes, labels), pixels, height, width)
         return pixels, scores, labels, (masks >= self.roi.test_cfg.mask_thr_binary).byte()
 
-    def _propose(self, maps: Maps, sides: Tensor) -> Tensor:
-        """Return the proposals [P, 4], best first; ``sides`` is where boxes end."""
+    def _propose(self, maps: Sequence[Tensor], sides: Tensor) -> Tensor:
+        """Return the proposals [P, 4], best first; ``sides`` [4] is where boxes end."""
         cfg, found = self.rpn.test_cfg, []
         for level, x in enumerate(maps):
             logits, deltas = self.rpn.forward_single(x)
@@ -132,17 +140,17 @@ class DetectionGraph(Graph):
         return boxes[self._best(boxes, scores, levels, cfg)]
 
     def _best(self, boxes: Tensor, scores: Tensor, groups: Tensor, cfg: Any) -> Tensor:
-        """Return the places of the boxes kept, best first; groups suppress apart."""
+        """Return the places of the boxes kept, best first; groups are suppressed apart."""
         apart = boxes + groups[:, None] * (max(self.canvas) + 1.0)
         best = nms(apart, scores, cfg.nms.iou_threshold)[: cfg.max_per_img]
         torch._check(best.shape[0] <= cfg.max_per_img)
         return best
 
-    def _detect(self, maps: Maps, proposals: Tensor, sides: Tensor) -> tuple[Tensor, ...]:
+    def _detect(self, maps: Sequence[Tensor], proposals: Tensor, sides: Tensor) -> list[Tensor]:
         """Return boxes on the canvas [N, 4], scores [N] and labels [N]."""
         cfg, head = self.roi.test_cfg, self.roi.bbox_head
         features, order = pool(self.roi.bbox_roi_extractor, maps, proposals)
-        logits, deltas = (x[order.argsort()] for x in head(features))
+        logits, deltas = (x[order.argsort()] for x in self.box_head(features))
         scores = logits.softmax(1)[:, :-1]
         places, labels = (scores > cfg.score_thr).nonzero(as_tuple=True)
         scores = scores[places, labels]
@@ -150,9 +158,9 @@ class DetectionGraph(Graph):
         deltas = deltas[places, labels * (not head.reg_class_agnostic)]
         boxes = decode(head.bbox_coder, proposals[places], deltas, sides)
         best = self._best(boxes, scores, labels.float(), cfg)
-        return boxes[best], scores[best], labels[best]
+        return [boxes[best], scores[best], labels[best]]
 
-    def _masks(self, maps: Maps, boxes: Tensor, labels: Tensor) -> Tensor:
+    def _masks(self, maps: Sequence[Tensor], boxes: Tensor, labels: Tensor) -> Tensor:
         """Return probabilities [N, m, m] of the pixels of objects on the canvas."""
         features, order = pool(self.roi.mask_roi_extractor, maps, boxes)
         x, last = self.mask_head(features), self.roi.mask_head.conv_logits
@@ -160,6 +168,13 @@ class DetectionGraph(Graph):
         # [N, 1, C] @ [N, C, m * m]
         logits = last.weight.flatten(1)[own][:, None] @ x.flatten(2) + last.bias[own][:, None, None]
         return logits[order.argsort()].reshape(-1, *x.shape[2:]).sigmoid()
+
+
+def _speed_up(head: nn.Module, name: str, extractor: Any) -> None:
+    """Replace the convolutions of a head by Winograd's if all are of the plain kind."""
+    layers, (side, _) = getattr(head, name), extractor.roi_layers[0].output_size
+    if len(layers) and all(map(plain, layers)):
+        setattr(head, name, nn.ModuleList([WinogradLayers(layers, side)]))
 
 
 def _rows(maps: Tensor, width: int) -> Tensor:
@@ -176,7 +191,7 @@ def decode(coder: Any, boxes: Tensor, deltas: Tensor, sides: Tensor) -> Tensor:
     return torch.minimum(torch.cat([centre - half, centre + half], 1).clamp(min=0), sides)
 
 
-def pool(extractor: Any, maps: Maps, boxes: Tensor) -> tuple[Tensor, Tensor]:
+def pool(extractor: Any, maps: Sequence[Tensor], boxes: Tensor) -> tuple[Tensor, Tensor]:
     """Return features [R, C, s, s] of boxes [R, 4] level by level, and which box each is [R]."""
     rois = torch.cat([torch.zeros_like(boxes[:, :1]), boxes], 1)
     layers, found, order = extractor.roi_layers, [], []
@@ -202,54 +217,27 @@ def _weights(start: Tensor, end: Tensor, length: int, cells: int) -> Tensor:
     return (1 - (x[..., None] - torch.arange(cells)).abs()).clamp(min=0)
 
 
-def _canvas(model: Any, pipeline: Sequence[dict[str, Any]]) -> Size:
-    """Return the shape that every image is padded to."""
-    scales = [step['scale'] for step in pipeline if str(step['type']).endswith('Resize')]
-    height, width = getattr(model, 'pad_shape', (0, 0))
-    if any(max(scale) > min(height, width) for scale in scales):
-        raise UserError(
-            f'pad_shape={(height, width)} is less than the scale {scales} of the test pipeline, so '
-            'that an image decides what it is padded to; a file needs one shape: give pad_shape '
-            'the larger side of the scale'
-        )
-    return height, width
-
-
-def _check_parts(model: Any) -> None:
-    """Raise UserError for parts that predict otherwise than those of ``PARTS``."""
+def _unusual(model: Any) -> Iterator[tuple[str, Any]]:
+    """Yield names and values of parts and options that the graph does not have."""
+    if getattr(model, 'pad_shape', None) is None:
+        yield 'model', type(model).__name__
     for name, (wanted, *methods) in PARTS.items():
         *path, last = name.split('.')
         part = getattr(model.get_submodule('.'.join(path)), last, None)
         same = (getattr(type(part), way, None) is getattr(wanted, way) for way in methods)
-        if part is None and last.startswith('mask'):
-            continue  # a detector of boxes alone
-        if not isinstance(part, wanted) or not all(same):
-            raise UserError(
-                f'a detector with {name} of type {type(part).__name__} cannot be exported: a '
-                f'file predicts as {wanted.__name__} does'
-            )
-
-
-def _check_options(rpn: Any, roi: Any) -> None:
-    """Raise UserError for options that the graph does not have."""
-    options: list[tuple[str, Any, bool]] = [
-        (f'test_cfg.{name}.nms', cfg.nms, dict(cfg.nms, iou_threshold=0) == PLAIN_NMS)
-        for name, cfg in (('rpn', rpn.test_cfg), ('rcnn', roi.test_cfg))
-    ]
-    for name, coder in (('rpn_head', rpn.bbox_coder), ('bbox_head', roi.bbox_head.bbox_coder)):
-        plain = type(coder) is DeltaXYWHBBoxCoder and coder.clip_border and not coder.add_ctr_clamp
-        options.append((f'{name}.bbox_coder', vars(coder), plain))
-    layer, loss = roi.bbox_roi_extractor.roi_layers[0], roi.bbox_head.loss_cls
-    options += [
-        ('rpn_head.loss_cls.use_sigmoid', False, rpn.use_sigmoid_cls),
-        ('roi_layer.pool_mode', layer.pool_mode, layer.pool_mode == 'avg'),
-        ('roi_head.shared_head', 'given', not roi.with_shared_head),
-        ('bbox_head.loss_cls', type(loss).__name__, not roi.bbox_head.custom_cls_channels),
-    ]
-    if roi.with_mask:
-        threshold, last = roi.test_cfg.mask_thr_binary, roi.mask_head.predictor_cfg['type']
-        options.append(('test_cfg.rcnn.mask_thr_binary', threshold, threshold >= 0))
-        options.append(('mask_head.predictor_cfg', last, last in ('Conv', 'Conv2d')))
-    for name, value, plain in options:
-        if not plain:
-            raise UserError(f'{name}={value} cannot be exported; a file has only the usual Mask R-CNN')
+        if not all(same) and (part is not None or not last.startswith('mask')):
+            yield name, type(part).__name__
+    rpn, roi = model.rpn_head, model.roi_head
+    box, layer = roi.bbox_head, roi.bbox_roi_extractor.roi_layers[0]
+    for name, cfg in (('rpn', rpn.test_cfg), ('rcnn', roi.test_cfg)):
+        if {**cfg.nms, 'iou_threshold': 0} != dict(type='nms', iou_threshold=0):
+            yield f'test_cfg.{name}.nms', dict(cfg.nms)
+    for name, coder in (('rpn_head', rpn.bbox_coder), ('bbox_head', box.bbox_coder)):
+        if type(coder) is not DeltaXYWHBBoxCoder or coder.add_ctr_clamp or not coder.clip_border:
+            yield f'{name}.bbox_coder', f'{type(coder).__name__} {vars(coder)}'
+    if layer.pool_mode != 'avg' or roi.with_shared_head:
+        yield 'roi_head', f'pool_mode={layer.pool_mode}, shared head {roi.with_shared_head}'
+    if not rpn.use_sigmoid_cls or box.custom_cls_channels:
+        yield 'loss_cls', f'{type(rpn.loss_cls).__name__} and {type(box.loss_cls).__name__}'
+    if roi.with_mask and roi.test_cfg.mask_thr_binary < 0:
+        yield 'test_cfg.rcnn.mask_thr_binary', roi.test_cfg.mask_thr_binary
