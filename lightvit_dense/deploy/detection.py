@@ -1,8 +1,8 @@
 """Mask R-CNN as one graph, with proposals, RoIAlign, suppression and pasted masks inside.
 
-The results are those of :mod:`lightvit_dense.models.detectors` at test time. The work is less:
-boxes are decoded for candidates above the threshold alone, masks computed for each object's class
-alone, 3x3 convolutions of regions are Winograd's, and regions go through the heads level by level.
+The results are those of :mod:`lightvit_dense.models.detectors` at test time, of less work: boxes
+are decoded above the threshold alone, 3x3 convolutions of regions are Winograd's, and regions go
+through the heads level by level, so that only small results are put back in order.
 """
 
 import copy
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from mmcv.cnn.utils import fuse_conv_bn
 from mmdet.models.dense_heads import RPNHead
 from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.models.roi_heads.bbox_heads import ConvFCBBoxHead
@@ -19,7 +20,7 @@ from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from mmengine.config import Config
 from torch import Tensor, nn
-from torchvision.ops import nms, roi_align
+from torchvision.ops import Permute, nms, roi_align
 
 from ..apis.configs import tested_dataset
 from ..errors import UserError
@@ -27,14 +28,12 @@ from ..models.pad_shape import pad_shape_of
 from ..registry import GRAPHS
 from .graph import Graph, Size
 from .preprocess import Preprocess
-from .winograd import WinogradLayers, plain
+from .winograd import WinogradLayer, plain
 
-LARGEST_STEP = abs(math.log(16 / 1000))
-"""Most that a box changes its size by, as a logarithm: mmdet's ``wh_ratio_clip``."""
-ROI_METHODS = 'predict', 'predict_bbox', 'predict_mask', '_bbox_forward', '_mask_forward'
+LARGEST_STEP = abs(math.log(16 / 1000))  # mmdet's ``wh_ratio_clip``
 PARTS: dict[str, tuple[Any, ...]] = {
     'rpn_head': (RPNHead, 'forward_single'),
-    'roi_head': (StandardRoIHead, *ROI_METHODS),
+    'roi_head': (StandardRoIHead, 'predict_bbox', 'predict_mask', '_bbox_forward', '_mask_forward'),
     'roi_head.bbox_head': (ConvFCBBoxHead, 'forward', 'predict_by_feat'),
     'roi_head.bbox_roi_extractor': (SingleRoIExtractor, 'map_roi_levels'),
     'roi_head.mask_head': (FCNMaskHead, 'forward', 'predict_by_feat'),
@@ -64,26 +63,24 @@ class DetectionGraph(Graph):
             raise UserError(f'{name}: {value} cannot be exported, only the usual Mask R-CNN can')
         pipeline = [dict(step) for step in tested_dataset(cfg).pipeline]
         scales = [step for step in pipeline if 'scale' in step]
-        self.canvas = model.pad_shape
+        self.canvas = getattr(model, 'pad_shape', (0, 0))
         if size is not None:
             self.canvas = pad_shape_of(size, (0, 0), model.size_divisor)
             for step in scales:
                 step['scale'] = size[::-1]
-        if any(max(step['scale']) > min(self.canvas) for step in scales):
+        largest = max(max(step['scale']) for step in scales)
+        if largest > min(self.canvas):
             raise UserError(
-                f'images of up to {max(scales[0]["scale"])} px are padded to {self.canvas} px or '
-                'more, to each its own shape; a file has one: set pad_shape to the larger side'
+                f'images of up to {largest} px get different shapes from pad_shape={self.canvas}; '
+                f'a file has one shape: set pad_shape={largest}'
             )
         self.prepare = Preprocess(pipeline, model.data_preprocessor, self.canvas)
         self.model, self.rpn, self.roi = model, model.rpn_head, model.roi_head
-        self.box_head = copy.deepcopy(self.roi.bbox_head)
-        _speed_up(self.box_head, 'shared_convs', self.roi.bbox_roi_extractor)
+        self.box_head = _speed_up(self.roi.bbox_head, 'shared_convs', self.roi.bbox_roi_extractor)
         self.output_names = ('boxes', 'scores', 'labels')
         if self.roi.with_mask:
             self.output_names += ('masks',)
-            self.mask_head = copy.deepcopy(self.roi.mask_head)
-            self.mask_head.conv_logits = nn.Identity()  # applied for each object's class alone
-            _speed_up(self.mask_head, 'convs', self.roi.mask_roi_extractor)
+            self.mask_head = _speed_up(self.roi.mask_head, 'convs', self.roi.mask_roi_extractor)
         with torch.no_grad():
             maps = model.extract_feat(torch.zeros(1, 3, *self.canvas))
         sizes = [x.shape[2:] for x in maps]
@@ -163,18 +160,20 @@ class DetectionGraph(Graph):
     def _masks(self, maps: Sequence[Tensor], boxes: Tensor, labels: Tensor) -> Tensor:
         """Return probabilities [N, m, m] of the pixels of objects on the canvas."""
         features, order = pool(self.roi.mask_roi_extractor, maps, boxes)
-        x, last = self.mask_head(features), self.roi.mask_head.conv_logits
+        logits = self.mask_head(features)  # [N, classes or 1, m, m]
         own = labels[order] * (not self.roi.mask_head.class_agnostic)
-        # [N, 1, C] @ [N, C, m * m]
-        logits = last.weight.flatten(1)[own][:, None] @ x.flatten(2) + last.bias[own][:, None, None]
-        return logits[order.argsort()].reshape(-1, *x.shape[2:]).sigmoid()
+        return logits[torch.arange(own.shape[0]), own][order.argsort()].sigmoid()
 
 
-def _speed_up(head: nn.Module, name: str, extractor: Any) -> None:
-    """Replace the convolutions of a head by Winograd's if all are of the plain kind."""
-    layers, (side, _) = getattr(head, name), extractor.roi_layers[0].output_size
-    if len(layers) and all(map(plain, layers)):
-        setattr(head, name, nn.ModuleList([WinogradLayers(layers, side)]))
+def _speed_up(head: nn.Module, name: str, extractor: Any) -> nn.Module:
+    """Return a copy of a head whose convolutions are Winograd's if all are plain."""
+    head, (side, _) = fuse_conv_bn(copy.deepcopy(head)), extractor.roi_layers[0].output_size
+    layers = getattr(head, name)
+    if all(map(plain, layers)):
+        move = [Permute([2, 3, 0, 1])] * bool(len(layers))  # to [s, s, R, C] and back
+        layers = [*move, *(WinogradLayer(layer, side) for layer in layers), *move]
+        setattr(head, name, nn.ModuleList(layers))
+    return head
 
 
 def _rows(maps: Tensor, width: int) -> Tensor:
@@ -219,8 +218,6 @@ def _weights(start: Tensor, end: Tensor, length: int, cells: int) -> Tensor:
 
 def _unusual(model: Any) -> Iterator[tuple[str, Any]]:
     """Yield names and values of parts and options that the graph does not have."""
-    if getattr(model, 'pad_shape', None) is None:
-        yield 'model', type(model).__name__
     for name, (wanted, *methods) in PARTS.items():
         *path, last = name.split('.')
         part = getattr(model.get_submodule('.'.join(path)), last, None)
@@ -235,9 +232,12 @@ def _unusual(model: Any) -> Iterator[tuple[str, Any]]:
     for name, coder in (('rpn_head', rpn.bbox_coder), ('bbox_head', box.bbox_coder)):
         if type(coder) is not DeltaXYWHBBoxCoder or coder.add_ctr_clamp or not coder.clip_border:
             yield f'{name}.bbox_coder', f'{type(coder).__name__} {vars(coder)}'
-    if layer.pool_mode != 'avg' or roi.with_shared_head:
-        yield 'roi_head', f'pool_mode={layer.pool_mode}, shared head {roi.with_shared_head}'
-    if not rpn.use_sigmoid_cls or box.custom_cls_channels:
-        yield 'loss_cls', f'{type(rpn.loss_cls).__name__} and {type(box.loss_cls).__name__}'
-    if roi.with_mask and roi.test_cfg.mask_thr_binary < 0:
-        yield 'test_cfg.rcnn.mask_thr_binary', roi.test_cfg.mask_thr_binary
+    for name, value, usual in (
+        ('roi_layer', layer, getattr(layer, 'pool_mode', '') == 'avg'),
+        ('roi_head.shared_head', True, not roi.with_shared_head),
+        ('rpn_head.loss_cls', rpn.loss_cls, rpn.use_sigmoid_cls),
+        ('bbox_head.loss_cls', box.loss_cls, not box.custom_cls_channels),
+        ('test_cfg.rcnn.mask_thr_binary', 'below 0', roi.test_cfg.get('mask_thr_binary', 0) >= 0),
+    ):
+        if not usual:
+            yield name, value
