@@ -91,9 +91,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     keywords='vision transformer, masked autoencoder, distillation, detection, tracking',
-    packages=find_packages(
-        include=['lightvit_dense', 'lightvit_dense.*', 'tracking', 'tracking.*']
-    ),
+    packages=find_packages(include=['lightvit_dense*', 'tracking', 'tracking.*']),
     package_data={
         'lightvit_dense': [
             'py.typed',

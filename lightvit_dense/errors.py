@@ -11,6 +11,8 @@ from traceback import walk_tb
 from types import FrameType
 from typing import Any
 
+from lightvit_dense_runtime.errors import UserError
+
 _BUILDERS = (
     'build_from_cfg',
     'build_runner_from_cfg',
@@ -21,20 +23,6 @@ _BUILDERS = (
     'set_randomness',
 )
 """Functions of mmengine that call constructors with what a config says."""
-
-
-class UserError(Exception):
-    """Something the user can put right: a missing file, a misspelt key, an impossible option.
-
-    The message names the thing and the remedy. Tools print it without a traceback and exit with
-    ``exit_status``.
-    """
-
-    exit_status = 2
-
-    def __str__(self) -> str:
-        """Return the message, without the traceback that a data loader writes before it."""
-        return re.sub(r'(?s)^Caught \w+ in DataLoader .*\n[\w.]+Error: ', '', super().__str__())
 
 
 class CheckpointError(UserError):

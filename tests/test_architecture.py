@@ -8,11 +8,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ('lightvit_dense', 'tracking')
-
+RUNTIME = 'lightvit_dense_runtime'  # a folder without folders
 
 FILES = {
     '.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__'): path
-    for package in PACKAGES
+    for package in (*PACKAGES, RUNTIME)
     for path in (ROOT / package).rglob('*.py')
 }
 

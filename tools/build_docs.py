@@ -55,7 +55,7 @@ MENU: dict[str, tuple[str, ...]] = {
     'History': ('CHANGELOG.md',),
 }
 """The site's menu: section -> documents of the repository."""
-PACKAGES = ('lightvit_dense', 'tracking')
+PACKAGES = ('lightvit_dense', 'lightvit_dense_runtime', 'tracking')
 LANGUAGES = {'.py': 'python', '.sh': 'bash', '.yml': 'yaml', '.cff': 'yaml', '.json': 'json'}
 PICTURES = {'.png', '.jpg', '.jpeg', '.svg', '.gif'}
 

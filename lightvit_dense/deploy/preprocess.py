@@ -28,19 +28,15 @@ def divide(value: Tensor, by: Tensor) -> Tensor:
     return torch.div(value, by, rounding_mode='trunc')
 
 
-def resize_weights(
-    length: int, new: Tensor, start: Tensor | int, out: int, method: str = 'bilinear'
-) -> Tensor:
+def resize_weights(length: int, new: Tensor, places: Tensor, method: str = 'bilinear') -> Tensor:
     """Return the weights [out, length] of the pixels of one axis in those of a resized one.
 
     Args:
         length: Pixels of the axis; a free size of the graph.
         new: Pixels that it is resized to, int64 without axes.
-        start: First resized pixel that is kept.
-        out: Number of resized pixels that are kept; rows beyond ``new`` are zero.
+        places: Resized pixels that are kept, int64 [out]; rows beyond ``new`` are zero.
         method: One of ``FILTERS``.
     """
-    places = torch.arange(out) + start
     scale = torch.full((), length, dtype=torch.float32) / new
     centre = ((torch.minimum(places, new - 1) + 0.5) * scale)[:, None]  # [out, 1]
     pixels = torch.arange(length)[None] + 0.5  # [1, length]
@@ -100,14 +96,14 @@ class Preprocess(nn.Module):
     ) -> None:
         super().__init__()
         steps = {str(step['type']).rpartition('.')[2]: dict(step) for step in pipeline}
-        known = {'CenterResizedCrop', 'Resize'}
+        moving = ('CenterResizedCrop', 'Resize')
         for name in steps:
-            if name not in known and name not in NEUTRAL and not name.startswith('Pack'):
+            if name not in (*moving, *NEUTRAL) and not name.startswith('Pack'):
                 raise UserError(
                     f'the test pipeline has {name}, which an exported file cannot do: '
                     'it resizes (Resize) or crops the centre (CenterResizedCrop)'
                 )
-        moves = [(name, step) for name, step in steps.items() if name in known]
+        moves = [(name, step) for name, step in steps.items() if name in moving]
         if len(moves) != 1:
             raise UserError(
                 'an exported file needs a test pipeline with one Resize or CenterResizedCrop, '
@@ -116,8 +112,10 @@ class Preprocess(nn.Module):
         self.kind, step = moves[0]
         self.method = _filter_of(self.kind, step)
         if self.kind == 'Resize':
-            if not step.get('keep_ratio') or size is None:
-                raise UserError('Resize: only keep_ratio=True can be exported')
+            if not step.get('keep_ratio'):
+                raise UserError('Resize can be exported with keep_ratio=True only')
+            if size is None:
+                raise UserError('Resize needs the size of what the network takes')
             self.scale, self.size = sorted(step['scale']), size
         else:
             crop = step['size'] if size is None else size
@@ -163,7 +161,8 @@ class Preprocess(nn.Module):
             if self.kind != 'Resize':  # half of what is too much, halves to even
                 half, odd = divide(new - out, new.new_full((), 2)), (new - out) % 2
                 start = half + odd * (half % 2)
-            weights.append(resize_weights(image.shape[1 + axis], new, start, out, self.method))
+            places = torch.arange(out) + start
+            weights.append(resize_weights(image.shape[1 + axis], new, places, self.method))
             inside.append(new)
         pixels = resize(image.flip(-1) if self.bgr else image, *weights, self.method != 'bilinear')
         pixels = (pixels - self.mean) / self.std

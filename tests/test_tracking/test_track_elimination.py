@@ -11,13 +11,12 @@ import torch
 
 from lightvit_dense.errors import UserError
 from lightvit_dense.models.backbones.hiera_tokens import from_units, to_units
-from tracking.boxes import clip_box
+from lightvit_dense_runtime.crops import clip_box, crop_window
 from tracking.models import JointHiera, JointVisionTransformer
 from tracking.models.joint import best_candidates, center_ids
 from tracking.models.joint_attention import joint_attention
 from tracking.models.one_stream import box_tokens
 from tracking.runtime.tracker import Tracker
-from tracking.sampling.crops import crop_window
 from tracking.tools import track_video
 from tracking.visualization import attention_picture
 from tracking.visualization.attention import DROPPED, GONE

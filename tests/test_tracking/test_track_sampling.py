@@ -16,12 +16,12 @@ from lightvit_dense.datasets.determinism import SeededIndex, SeededSampler, seed
 from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.datasets.lmdb_writer import write_lmdb
 from lightvit_dense.errors import UserError
+from lightvit_dense_runtime.crops import CropWindow, crop_image, crop_window, padding_mask
 from tracking.datasets import VideoSequence
 from tracking.datasets.frames import StoredFrames
 from tracking.registry import DATASETS
 from tracking.sampling import CropSpec, Cut, FrameChoice, PairAugment, PairDataset
 from tracking.sampling import pairs as pairs_module
-from tracking.sampling.crops import CropWindow, crop_image, crop_window, padding_mask
 from tracking.sampling.jitter import read_spec
 
 from .small_sequences import ArrayFrames, write_lasot_sequence

@@ -1,7 +1,7 @@
 """A tracker as one calls it: the target's box once, then a frame at a time."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,30 +12,24 @@ from mmengine.config import Config
 from numpy.typing import ArrayLike
 from torch import nn
 
+import lightvit_dense_runtime as runtime
 from lightvit_dense.apis.build import build_model
 from lightvit_dense.apis.inference.sources import check_array
 from lightvit_dense.datasets.transforms.loading import BadImage, decode
 from lightvit_dense.errors import UserError
 from lightvit_dense.utils.devices import check_device
+from lightvit_dense_runtime.crops import Target
+from lightvit_dense_runtime.networks import RUNTIMES
+from lightvit_dense_runtime.tasks import TrackResult
 
-from ..boxes import clip_box
 from ..models.joint_attention import FrameAttention, joint_attention
 from ..models.one_stream import TEST_CFG
 from ..registry import INFERENCERS
-from ..sampling.crops import CropWindow, crop_image, crop_window
 from .network import PlainNetwork, build_network
 from .video import FrameSource
 
 Frame = np.ndarray | str | Path
 _SIZES = ('template_size', 'search_size', 'template_factor', 'search_factor')
-
-
-@dataclass(frozen=True, eq=False)
-class TrackResult:
-    """Where the target is in a frame."""
-
-    box: np.ndarray  # x, y, width, height in pixels of the frame, float64 [4]
-    score: float  # how sure the network is, in 0..1
 
 
 @dataclass
@@ -80,7 +74,8 @@ class Tracker:
 
     Args:
         model: Config or its path; or a model in memory, which is used on its device. Later changes
-            of its weights need not reach the tracker.
+            of its weights need not reach the tracker. Or an exported file, which has all but
+            ``device``, ``threads`` and ``margin``.
         checkpoint: Weights for a config; without one those of its ``init_cfg``, which do not track.
         device: 'cpu', 'cuda', ... for a config; a GPU if there is one.
         backend: How the network is computed, see :func:`~tracking.runtime.network.build_network`.
@@ -102,26 +97,37 @@ class Tracker:
         window: bool | None = None,
         margin: float | None = None,
     ) -> None:
-        if not isinstance(model, nn.Module):
-            model = build_model(model, checkpoint, check_device(device))
-        elif checkpoint is not None or device is not None:
-            raise UserError('checkpoint and device go with a config; a model in memory has both')
-        if not all(hasattr(model, name) for name in _SIZES):
-            raise UserError(
-                f'the model of the config is a {type(model).__name__}, which does not track; '
-                'give the config of a tracking.OneStreamTracker'
-            )
-        defaults = {**TEST_CFG, **(getattr(model, 'test_cfg', None) or {})}
-        self._window = bool(defaults['window'] if window is None else window)
-        self.margin = defaults['margin'] if margin is None else margin
-        if self.margin <= 0:
-            raise UserError(f'margin={self.margin}: must be positive, in pixels')
-        self.model: Any = model
-        self.network = build_network(model, backend, threads, path, self._window)
+        if margin is not None and margin <= 0:
+            raise UserError(f'margin={margin}: must be positive, in pixels')
+        self.model: Any = None
+        self.network: Any
+        known: Mapping[str, Any]
+        if isinstance(model, (str, Path)) and Path(model).suffix in RUNTIMES:
+            if any((checkpoint, path, backend != 'torch', window is not None)):
+                raise UserError(f'{model} is an exported file: it takes device and threads alone')
+            self.network = runtime.Tracker(model, provider=str(device or 'cpu'), threads=threads)
+            known = self.network.metadata
+        else:
+            if not isinstance(model, nn.Module):
+                model = build_model(model, checkpoint, check_device(device))
+            elif checkpoint is not None or device is not None:
+                raise UserError(
+                    'checkpoint and device go with a config; a model in memory has both'
+                )
+            if not all(hasattr(model, name) for name in _SIZES):
+                raise UserError(
+                    f'the model of the config is a {type(model).__name__}, which does not track; '
+                    'give the config of a tracking.OneStreamTracker'
+                )
+            known = {**TEST_CFG, **(getattr(model, 'test_cfg', None) or {})}
+            known |= {name: getattr(model, name) for name in _SIZES}
+            self._window = bool(known['window'] if window is None else window)
+            self.model = model
+            self.network = build_network(model, backend, threads, path, self._window)
+        self.margin = known['margin'] if margin is None else margin
+        self._settings = {**known, 'margin': self.margin}
         self.timings = Timings()
-        self._boxes: list[np.ndarray] = []  # of each target in the last frame
-        self._size = (0, 0)
-        self._templates: list[tuple[np.ndarray, np.ndarray]] = []  # crop and box in it
+        self._targets: list[Target] = []
 
     def init(self, frame: Frame, box: ArrayLike) -> None:
         """Take a target to follow, or several; what was followed before is forgotten.
@@ -132,58 +138,39 @@ class Tracker:
         pixels = as_frame(frame)
         given: Any = box
         several = hasattr(given, '__len__') and len(given) > 0 and np.ndim(given[0]) == 1
-        boxes = [check_box(one, pixels.shape[:2]) for one in (given if several else [given])]
-        windows = [crop_window(one, self.model.template_factor) for one in boxes]
-        side = self.model.template_size
-        self._templates = [
-            (crop_image(pixels, window, side), window.to_crop(one, side))
-            for window, one in zip(windows, boxes, strict=True)
-        ]
-        self.network.set_templates(*zip(*self._templates, strict=True))
-        self._boxes, self._size = boxes, pixels.shape[:2]
+        boxes = given if several else [given]
+        targets = [Target(pixels, one, self._settings) for one in boxes]
+        templates = [(target.template, target.template_box) for target in targets]
+        self.network.set_templates(*zip(*templates, strict=True))
+        self._targets = targets
         self.timings = Timings()
 
     def update(self, frame: Frame) -> TrackResult:
         """Find the target in the next frame, as :meth:`init` takes it, perhaps of another size."""
-        if len(self._boxes) > 1:
-            raise UserError(f'the tracker follows {len(self._boxes)} targets: call update_all')
+        if len(self._targets) > 1:
+            raise UserError(f'the tracker follows {len(self._targets)} targets: call update_all')
         return self.update_all(frame)[0]
 
     def update_all(self, frame: Frame) -> list[TrackResult]:
         """Find all targets in the next frame, in the order of their first boxes."""
         pixels = as_frame(frame)
         began = time.perf_counter()
-        windows, crops = self._search(pixels)
+        crops = self._search(pixels)
         cut = time.perf_counter()
         found = self.network.find_all(crops)
         computed = time.perf_counter()
-        for box, _ in found:
-            if not np.isfinite(box).all():
-                raise UserError(
-                    f'the network predicts the box {np.asarray(box).tolist()} in frame '
-                    f'{self.timings.frames + 1}: the weights are damaged or the training diverged'
-                )
-        side, margin = self.model.search_size, min(self.margin, *self._size)
-        self._boxes = [
-            clip_box(window.to_image(box, side), self._size, margin)
-            for window, (box, _) in zip(windows, found, strict=True)
+        results = [
+            TrackResult(target.move(box), float(score))
+            for target, (box, score) in zip(self._targets, found, strict=True)
         ]
         self.timings.add((began, cut, computed, time.perf_counter()))
-        pairs = zip(self._boxes, found, strict=True)
-        return [TrackResult(box.copy(), float(score)) for box, (_, score) in pairs]
+        return results
 
-    def _search(self, pixels: np.ndarray) -> tuple[list[CropWindow], list[np.ndarray]]:
-        """Return the windows around the last boxes, and their crops."""
-        if not self._boxes:
+    def _search(self, pixels: np.ndarray) -> list[np.ndarray]:
+        """Return the crops around the last boxes."""
+        if not self._targets:
             raise UserError('the tracker has no target yet: call init(frame, box) first')
-        size = pixels.shape[:2]
-        if size != self._size:
-            # Around a place beyond a smaller frame nothing could be found any more.
-            margin = min(self.margin, *size)
-            self._boxes = [clip_box(box, size, margin) for box in self._boxes]
-            self._size = size
-        windows = [crop_window(box, self.model.search_factor) for box in self._boxes]
-        return windows, [crop_image(pixels, w, self.model.search_size) for w in windows]
+        return [target.search(pixels) for target in self._targets]
 
     def attention(self, frame: Frame, blocks: Sequence[int] | None = None) -> FrameAttention:
         """Tell what the network would look at in the next frame; the target is not moved.
@@ -191,14 +178,16 @@ class Tracker:
         Of several targets it is the first. The model as it is trained is computed. Blocks count
         from 0; all that attend over both images by default.
         """
-        crop = self._search(as_frame(frame))[1][0]
+        if self.model is None:
+            raise UserError('attention needs the config and the checkpoint of an exported file')
+        crop, first = self._search(as_frame(frame))[0], self._targets[0]
         network = PlainNetwork(self.model, self._window)
-        network.set_template(*self._templates[0])
+        network.set_template(first.template, first.template_box)
         inputs, samples = network.pairs([crop])
         pair = inputs['template'], inputs['search']
         mask = self.model.template_mask(samples, pair[1].device)
         found = joint_attention(self.model.backbone, *pair, mask, blocks)
-        return FrameAttention(self._templates[0][0], crop, *network(crop), found)
+        return FrameAttention(first.template, crop, *network(crop), found)
 
     def follow(self, source: str | Path | Iterable[Frame], box: ArrayLike) -> Iterator[TrackResult]:
         """Follow a target through a video, a folder in natural order, or frames, one at a time.
@@ -222,20 +211,3 @@ def as_frame(frame: Frame) -> np.ndarray:
         return decode(Path(frame).read_bytes(), 'rgb')
     except (BadImage, OSError) as error:
         raise UserError(f'frame {frame}: cannot be read ({error})') from error
-
-
-def check_box(box: ArrayLike, size: tuple[int, int]) -> np.ndarray:
-    """Return a box to begin with in a frame of (height, width), float64 [4]."""
-    try:
-        array = np.asarray(box, np.float64).reshape(4)
-    except (TypeError, ValueError):
-        raise UserError(f'the first box must be x, y, width, height, got {box!r}') from None
-    x, y, width, height = array
-    text = f'the first box x={x:g}, y={y:g}, width={width:g}, height={height:g}'
-    if not np.isfinite(array).all():
-        raise UserError(f'{text} is not finite')
-    if min(width, height) < 1:
-        raise UserError(f'{text} is smaller than a pixel; give x, y, width, height in pixels')
-    if x >= size[1] or y >= size[0] or x + width <= 0 or y + height <= 0:
-        raise UserError(f'{text} lies outside of the frame of {size[1]}x{size[0]} pixels')
-    return array

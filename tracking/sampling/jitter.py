@@ -8,8 +8,7 @@ import numpy as np
 
 from lightvit_dense.datasets.transforms.opened import OpenedImage
 from lightvit_dense.errors import UserError, require_known
-
-from .crops import crop_opened, crop_window, padding_mask
+from lightvit_dense_runtime.crops import CropWindow, crop_image, crop_window, padding_mask
 
 _DISCARD_GRID = 16  # pixels of the crop between the places that the rule of discarding looks at
 
@@ -72,3 +71,14 @@ def read_spec(name: str, published: Mapping[str, Any], given: Mapping[str, Any] 
     for key in given or {}:
         require_known(key, known, f'{name} of PairDataset')
     return CropSpec(**{**published, **(given or {})})
+
+
+def crop_opened(frame: OpenedImage, window: CropWindow, out: int) -> np.ndarray:
+    """Return what :func:`crop_image` does, decoding no more of the frame than the window shows."""
+    height, width = frame.shape
+    left, top = max(window.x, 0), max(window.y, 0)
+    right, bottom = min(window.x + window.side, width), min(window.y + window.side, height)
+    if left >= right or top >= bottom:
+        return np.zeros((out, out, 3), np.uint8)
+    moved = CropWindow(window.x - left, window.y - top, window.side)
+    return crop_image(frame.window((left, top, right, bottom)), moved, out)

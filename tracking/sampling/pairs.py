@@ -15,6 +15,7 @@ from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.datasets.transforms.loading import BadImage, ImageReader
 from lightvit_dense.datasets.transforms.opened import OpenedImage
 from lightvit_dense.errors import UserError
+from lightvit_dense_runtime.crops import DegenerateBox
 
 from ..datasets import SequenceSet, VideoSequence
 from ..datasets.whole import list_sets
@@ -22,7 +23,6 @@ from ..registry import DATASETS, TRANSFORMS
 from ..structures import TrackSample
 from .augment import PairAugment
 from .choose import FrameChoice
-from .crops import DegenerateBox
 from .jitter import read_spec
 
 _TEMPLATE = {'size': 128, 'factor': 2.0}

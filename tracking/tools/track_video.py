@@ -3,6 +3,8 @@ r"""Follow targets through a video, a folder of frames, or what a camera sees.
 ``--attention`` draws what the network looks at in some frames, block by block: which candidates are
 eliminated, and the attention of the template to the others.
 
+``--model`` takes an exported file, which needs neither config nor checkpoint.
+
 Example:
     python -m tracking.tools.track_video walk.mp4 --config CONFIG.py --checkpoint CHECKPOINT.pth \
         --box 120 80 60 140 --out followed.mp4 --txt boxes.txt
@@ -39,8 +41,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add('video', help='video file, folder of frames, or number of a camera, such as 0')
-    add('--config', required=True, help='config of the tracker')
-    add('--checkpoint', required=True, help='its weights')
+    add('--config', help='config of the tracker')
+    add('--checkpoint', help='its weights')
+    add('--model', metavar='FILE', help='an exported tracker, instead of config and checkpoint')
     text = 'target in the first frame that is read: left and upper edge, width, height in pixels'
     text += '; once for each target'
     target = parser.add_mutually_exclusive_group(required=True)
@@ -63,6 +66,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = check_positive(parser, parser.parse_args(argv), 'threads', 'frames')
     if args.attention and len(args.box or ()) > 1:
         parser.error('--attention shows what the network looks at for one target: give one --box')
+    if args.model:
+        for name in ('config', 'checkpoint', 'cfg_options', 'exported', 'attention'):
+            if getattr(args, name):
+                parser.error(f'--{name.replace("_", "-")} does not go with --model')
+    elif not (args.config and args.checkpoint):
+        parser.error('give --config and --checkpoint, or an exported tracker by --model')
     taken = {Path(args.video).resolve(): 'the video'}
     for option in ('out', 'txt', 'json'):
         path = getattr(args, option)
@@ -150,9 +159,9 @@ def main(argv: list[str] | None = None) -> int:
     source = FrameSource(args.video, args.start)
     if args.out:
         AnnotatedVideo(args.out, source.fps)  # refuses a name it cannot write before the work
-    config = load_config(args.config, args.cfg_options)
+    model = args.model or load_config(args.config, args.cfg_options)
     options = (args.device, args.backend, args.threads, args.exported)
-    tracker = Tracker(config, args.checkpoint, *options)
+    tracker = Tracker(model, args.checkpoint, *options)
     missing, pictures = set(args.attention_frames or ()), []
 
     def look(number: int, frame: np.ndarray) -> None:
@@ -175,7 +184,8 @@ def main(argv: list[str] | None = None) -> int:
     for path, frames in zip(texts, targets, strict=False):
         atomic_write(path, ''.join(box_line(frame['box']) for frame in frames).encode())
     if args.json:
-        given = {name: getattr(args, name) for name in ('config', 'checkpoint', 'backend')}
+        names = ('model',) if args.model else ('config', 'checkpoint', 'backend')
+        given = {name: getattr(args, name) for name in names}
         about = {'video': str(Path(args.video)), **given, 'fps': round(timings.fps, 3)}
         one = {'frames': targets[0]}
         several = {'targets': [{'frames': frames} for frames in targets]}

@@ -15,10 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tracking.boxes import clip_box
+from lightvit_dense_runtime.crops import clip_box, crop_window
 from tracking.models import OneStreamTracker
 from tracking.runtime.tracker import Timings, TrackResult
-from tracking.sampling.crops import crop_window
 
 from .pipelines import cut_out
 from .pretraining import explicit_attention

@@ -13,7 +13,7 @@ from torchvision.transforms import InterpolationMode, functional
 
 from lightvit_dense.datasets.toyworld.assets import load_photos
 from lightvit_dense.utils.constants import IMAGENET_MEAN, IMAGENET_STD
-from tracking.sampling.crops import CropWindow, crop_window
+from lightvit_dense_runtime.crops import CropWindow, crop_window
 
 NORMALIZE = transforms.Normalize(*([v / 255 for v in x] for x in (IMAGENET_MEAN, IMAGENET_STD)))
 

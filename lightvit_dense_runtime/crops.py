@@ -1,4 +1,4 @@
-"""Square crops around a box: window, pixels, and the way of boxes in and out of it.
+"""Square crops around a box: window, pixels, and the way of boxes in and out of it; clipping.
 
 Training and runtime cut alike. The side of a window is that of OSTrack (Ye et al., ECCV 2022), and
 so are the pixels, zero-padded and resized bilinearly, with two differences: OSTrack's code blanks
@@ -7,14 +7,15 @@ by half a pixel of the crop; here neither happens.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lightvit_dense.datasets.transforms.opened import OpenedImage
-from lightvit_dense.errors import UserError
+from .errors import UserError
 
 _LARGEST_SIDE = 1 << 24
 # Larger padded windows are not laid out; only the pixels that the resize reads are.
@@ -138,12 +139,69 @@ def crop_image(image: np.ndarray, window: CropWindow, out: int) -> np.ndarray:
     return cv2.cvtColor(crop, cv2.COLOR_GRAY2RGB) if crop.ndim == 2 else crop
 
 
-def crop_opened(frame: OpenedImage, window: CropWindow, out: int) -> np.ndarray:
-    """Return what :func:`crop_image` does, decoding no more of the frame than the window shows."""
-    height, width = frame.shape
-    left, top = max(window.x, 0), max(window.y, 0)
-    right, bottom = min(window.x + window.side, width), min(window.y + window.side, height)
-    if left >= right or top >= bottom:
-        return np.zeros((out, out, 3), np.uint8)
-    moved = CropWindow(window.x - left, window.y - top, window.side)
-    return crop_image(frame.window((left, top, right, bottom)), moved, out)
+def clip_box(box: np.ndarray, size: tuple[int, int], margin: float = 10.0) -> np.ndarray:
+    """Keep ``margin`` pixels or more of each side of a box [4] in an image of (height, width)."""
+    height, width = size
+    left, top, wide, high = np.asarray(box, np.float64)
+    right, bottom = left + wide, top + high
+    left = min(max(0.0, left), width - margin)
+    right = min(max(margin, right), float(width))
+    top = min(max(0.0, top), height - margin)
+    bottom = min(max(margin, bottom), float(height))
+    return np.array([left, top, max(margin, right - left), max(margin, bottom - top)])
+
+
+def check_box(box: ArrayLike, size: tuple[int, int]) -> np.ndarray:
+    """Return a box to begin with in a frame of (height, width), float64 [4]."""
+    try:
+        array = np.asarray(box, np.float64).reshape(4)
+    except (TypeError, ValueError):
+        raise UserError(f'the first box must be x, y, width, height, got {box!r}') from None
+    x, y, width, height = array
+    text = f'the first box x={x:g}, y={y:g}, width={width:g}, height={height:g}'
+    if not np.isfinite(array).all():
+        raise UserError(f'{text} is not finite')
+    if min(width, height) < 1:
+        raise UserError(f'{text} is smaller than a pixel; give x, y, width, height in pixels')
+    if x >= size[1] or y >= size[0] or x + width <= 0 or y + height <= 0:
+        raise UserError(f'{text} lies outside of the frame of {size[1]}x{size[0]} pixels')
+    return array
+
+
+class Target:
+    """A target from frame to frame: crops for a network, and the boxes that it finds in them.
+
+    Frames are those of :func:`crop_image`, ``box`` is x, y, width, height in pixels of the first;
+    ``settings`` has ``template_size``, ``template_factor``, ``search_size``, ``search_factor`` and
+    ``margin``, that of :func:`clip_box`.
+    """
+
+    def __init__(self, frame: np.ndarray, box: ArrayLike, settings: Mapping[str, Any]) -> None:
+        self.box, self._size = check_box(box, frame.shape[:2]), frame.shape[:2]
+        self._settings, self._frames, side = settings, 0, settings['template_size']
+        window = crop_window(self.box, settings['template_factor'])
+        self.template = crop_image(frame, window, side)
+        self.template_box = window.to_crop(self.box, side)  # in pixels of the crop
+
+    def _clip(self, box: np.ndarray) -> np.ndarray:
+        return clip_box(box, self._size, min(self._settings['margin'], *self._size))
+
+    def search(self, frame: np.ndarray) -> np.ndarray:
+        """Return the search crop of the next frame, around the last box."""
+        if frame.shape[:2] != self._size:
+            # Around a place beyond a smaller frame nothing could be found any more.
+            self._size = frame.shape[:2]
+            self.box = self._clip(self.box)
+        self._window = crop_window(self.box, self._settings['search_factor'])
+        return crop_image(frame, self._window, self._settings['search_size'])
+
+    def move(self, found: np.ndarray) -> np.ndarray:
+        """Take a box in pixels of the last search crop; return that in pixels of the frame [4]."""
+        self._frames += 1
+        if not np.isfinite(found).all():
+            raise UserError(
+                f'the network predicts the box {np.asarray(found).tolist()} in frame '
+                f'{self._frames}: the weights are damaged or the training diverged'
+            )
+        self.box = self._clip(self._window.to_image(found, self._settings['search_size']))
+        return self.box.copy()
