@@ -42,7 +42,7 @@ PARTS: dict[str, tuple[Any, ...]] = {
 """Parts of a detector, and the methods of theirs that the graph stands for."""
 
 
-@GRAPHS.register_module()
+@GRAPHS.register_module(force=True)
 class DetectionGraph(Graph):
     """An image to its objects.
 
@@ -56,6 +56,8 @@ class DetectionGraph(Graph):
     """
 
     task = 'detection'
+    # Winograd's products need fp32.
+    body = ('model.backbone', 'model.neck', 'model.rpn_head', 'box_head.shared_fcs')
 
     def __init__(self, model: Any, cfg: Config, size: Size | None = None) -> None:
         super().__init__(model, cfg, size)
@@ -95,10 +97,6 @@ class DetectionGraph(Graph):
         """Return the free axes: height and width."""
         (axes,) = super().dynamic_shapes().values()
         return {'image': {axis: side for axis, side in axes.items() if axis}}
-
-    def limits(self) -> dict[str, Any]:
-        """Return what inputs the file takes: an image at a time."""
-        return {**super().limits(), 'batch': [1, 1]}
 
     def refuse(self, to: str) -> str | None:
         """Return why a runtime cannot run this model, with the remedy; None if it can."""

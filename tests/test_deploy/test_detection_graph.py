@@ -1,5 +1,6 @@
 """Mask R-CNN as one graph: the detector's results, in torch and in the runtimes."""
 
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from torch import nn
 
-from lightvit_dense.deploy import export_onnx, make_graph, onnx_session
+from lightvit_dense.deploy import describe, export, make_graph
 from lightvit_dense.deploy.winograd import WinogradLayer, plain
 from lightvit_dense.errors import UserError
+from lightvit_dense_runtime import open_model
 from tests.helpers.small_dense import SIDE, build, detector_config, picture
 
 FPN = dict(type='mmdet.FPN', out_channels=64, num_outs=4)
@@ -79,17 +81,20 @@ def exported(tmp_path_factory) -> tuple[Any, Any, Path]:
     cfg.model.test_cfg.rcnn.score_thr = 0.3
     model = build(cfg)
     graph = make_graph(model, cfg)
-    path = tmp_path_factory.mktemp('detector') / 'detector.onnx'
-    return model, graph, export_onnx(graph, path, {})
+    folder = tmp_path_factory.mktemp('detector')
+    (folder / 'a.pth').touch()
+    about = describe(graph, 'a.py', folder / 'a.pth')
+    return model, graph, export(graph, folder / 'a.onnx', 'onnx', about)
 
 
 def test_sizes_and_objects_are_free_in_onnx(exported) -> None:
     model, graph, path = exported
-    session, counts = onnx_session(path, threads=1), []
-    assert [x.name for x in session.get_outputs()] == ['boxes', 'scores', 'labels', 'masks']
+    network, counts = open_model(path, threads=1), []
+    shapes = {item['name']: item['shape'] for item in network.metadata['outputs']}
+    assert shapes == dict(boxes=[None, 4], scores=[None], labels=[None], masks=[None] * 3)
     for image in IMAGES:
         wanted = expected(model, graph, image)
-        assert_same(session.run(None, {'image': image[None]}), wanted)
+        assert_same(list(network(image=image[None]).values()), wanted)
         counts.append(len(wanted[0]))
         print(wanted[1])
     assert min(counts) == 0 < max(counts)
@@ -97,10 +102,8 @@ def test_sizes_and_objects_are_free_in_onnx(exported) -> None:
 
 @pytest.mark.skipif(find_spec('openvino') is None, reason='openvino is not installed')
 def test_sizes_and_objects_are_free_in_openvino(exported) -> None:
-    import openvino
-
     model, graph, path = exported
-    compiled = openvino.compile_model(path, 'CPU')
+    compiled = import_module('openvino').compile_model(path, 'CPU')
     for image in IMAGES:
         found = compiled({'image': image[None]})
         assert_same([found[name] for name in graph.output_names], expected(model, graph, image))
