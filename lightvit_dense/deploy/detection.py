@@ -24,7 +24,6 @@ from torchvision.ops import Permute, nms, roi_align
 
 from ..apis.configs import tested_dataset
 from ..errors import UserError
-from ..models.pad_shape import pad_shape_of
 from ..registry import GRAPHS
 from .graph import Graph, Size
 from .preprocess import Preprocess
@@ -34,7 +33,9 @@ LARGEST_STEP = abs(math.log(16 / 1000))  # mmdet's ``wh_ratio_clip``
 PARTS: dict[str, tuple[Any, ...]] = {
     'rpn_head': (RPNHead, 'forward_single'),
     'roi_head': (StandardRoIHead, 'predict_bbox', 'predict_mask', '_bbox_forward', '_mask_forward'),
+    'rpn_head.bbox_coder': (DeltaXYWHBBoxCoder, 'decode'),
     'roi_head.bbox_head': (ConvFCBBoxHead, 'forward', 'predict_by_feat'),
+    'roi_head.bbox_head.bbox_coder': (DeltaXYWHBBoxCoder, 'decode'),
     'roi_head.bbox_roi_extractor': (SingleRoIExtractor, 'map_roi_levels'),
     'roi_head.mask_head': (FCNMaskHead, 'forward', 'predict_by_feat'),
     'roi_head.mask_roi_extractor': (SingleRoIExtractor, 'map_roi_levels'),
@@ -48,11 +49,8 @@ class DetectionGraph(Graph):
 
     Outputs are ``boxes`` float32 [N, 4] (x1, y1, x2, y2 in pixels of the image), ``scores`` float32
     [N], best first, ``labels`` int64 [N], and of a model with a mask head ``masks`` uint8 [N, H,
-    W], 1 inside the object.
-
-    Raises:
-        UserError: If the model has a part or an option that the graph does not have, or if images
-            are padded to several shapes.
+    W], 1 inside the object. Raises UserError if the model has a part or an option that the graph
+    does not have, or if images are padded to several shapes.
     """
 
     task = 'detection'
@@ -63,18 +61,13 @@ class DetectionGraph(Graph):
         super().__init__(model, cfg, size)
         for name, value in _unusual(model):
             raise UserError(f'{name}: {value} cannot be exported, only the usual Mask R-CNN can')
-        pipeline = [dict(step) for step in tested_dataset(cfg).pipeline]
-        scales = [step for step in pipeline if 'scale' in step]
+        pipeline = tested_dataset(cfg).pipeline
         self.canvas = getattr(model, 'pad_shape', (0, 0))
-        if size is not None:
-            self.canvas = pad_shape_of(size, (0, 0), model.size_divisor)
-            for step in scales:
-                step['scale'] = size[::-1]
-        largest = max(max(step['scale']) for step in scales)
-        if largest > min(self.canvas):
+        largest = max([max(step['scale']) for step in pipeline if 'scale' in step], default=0)
+        if largest > min(self.canvas) or size not in (None, self.canvas):
             raise UserError(
-                f'images of up to {largest} px get different shapes from pad_shape={self.canvas}; '
-                f'a file has one shape: set pad_shape={largest}'
+                f'a file pads all images of up to {largest} px to one shape, pad_shape, which is '
+                f'{self.canvas}: change it and the scale of Resize in the config'
             )
         self.prepare = Preprocess(pipeline, model.data_preprocessor, self.canvas)
         self.model, self.rpn, self.roi = model, model.rpn_head, model.roi_head
@@ -85,9 +78,8 @@ class DetectionGraph(Graph):
             self.mask_head = _speed_up(self.roi.mask_head, 'convs', self.roi.mask_roi_extractor)
         with torch.no_grad():
             maps = model.extract_feat(torch.zeros(1, 3, *self.canvas))
-        sizes = [x.shape[2:] for x in maps]
-        for level, own in enumerate(self.rpn.prior_generator.grid_priors(sizes, device='cpu')):
-            self.register_buffer(f'anchors{level}', own)
+        make, sizes = self.rpn.prior_generator.grid_priors, [x.shape[2:] for x in maps]
+        self.anchors = make(sizes, device='cpu')
 
     def example(self) -> tuple[Tensor, ...]:
         """Return an image uint8 [1, H, W, 3]."""
@@ -115,18 +107,20 @@ class DetectionGraph(Graph):
         pixels = boxes / (sides / own)
         if not self.roi.with_mask:
             return pixels, scores, labels
-        masks = paste(self._masks(maps, boxes, labels), pixels, height, width)
-        return pixels, scores, labels, (masks >= self.roi.test_cfg.mask_thr_binary).byte()
+        masks = self._masks(maps, boxes, labels)
+        rows = _weights(pixels[:, 1], pixels[:, 3], height, masks.shape[1])
+        columns = _weights(pixels[:, 0], pixels[:, 2], width, masks.shape[2])
+        inside = rows @ masks @ columns.mT >= self.roi.test_cfg.mask_thr_binary  # [N, H, W]
+        return pixels, scores, labels, inside.byte()
 
     def _propose(self, maps: Sequence[Tensor], sides: Tensor) -> Tensor:
         """Return the proposals [P, 4], best first; ``sides`` [4] is where boxes end."""
         cfg, found = self.rpn.test_cfg, []
-        for level, x in enumerate(maps):
+        for level, (x, anchors) in enumerate(zip(maps, self.anchors, strict=True)):
             logits, deltas = self.rpn.forward_single(x)
             most = min(cfg.nms_pre, logits.numel()) if cfg.nms_pre > 0 else logits.numel()
             scores, order = _rows(logits, 1)[:, 0].sigmoid().topk(most)
-            anchors = self.get_buffer(f'anchors{level}')[order]
-            boxes = decode(self.rpn.bbox_coder, anchors, _rows(deltas, 4)[order], sides)
+            boxes = decode(self.rpn.bbox_coder, anchors[order], _rows(deltas, 4)[order], sides)
             found.append((boxes, scores, torch.full_like(scores, level)))
         boxes, scores, levels = (torch.cat(x) for x in zip(*found, strict=True))
         large = boxes[:, 2:] - boxes[:, :2] > cfg.get('min_bbox_size', -1)
@@ -201,13 +195,6 @@ def pool(extractor: Any, maps: Sequence[Tensor], boxes: Tensor) -> tuple[Tensor,
     return torch.cat(found), torch.cat(order)
 
 
-def paste(masks: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
-    """Return masks [N, m, m] of boxes [N, 4] on the image [N, H, W], 0 outside, bilinearly."""
-    rows = _weights(boxes[:, 1], boxes[:, 3], height, masks.shape[1])
-    columns = _weights(boxes[:, 0], boxes[:, 2], width, masks.shape[2])
-    return rows @ masks @ columns.mT
-
-
 def _weights(start: Tensor, end: Tensor, length: int, cells: int) -> Tensor:
     """Return the weights [N, length, cells] of a mask's cells in the pixels of an axis."""
     x = (torch.arange(length) + 0.5 - start[:, None]) / (end - start)[:, None] * cells - 0.5
@@ -223,19 +210,15 @@ def _unusual(model: Any) -> Iterator[tuple[str, Any]]:
         if not all(same) and (part is not None or not last.startswith('mask')):
             yield name, type(part).__name__
     rpn, roi = model.rpn_head, model.roi_head
-    box, layer = roi.bbox_head, roi.bbox_roi_extractor.roi_layers[0]
     for name, cfg in (('rpn', rpn.test_cfg), ('rcnn', roi.test_cfg)):
         if {**cfg.nms, 'iou_threshold': 0} != dict(type='nms', iou_threshold=0):
             yield f'test_cfg.{name}.nms', dict(cfg.nms)
-    for name, coder in (('rpn_head', rpn.bbox_coder), ('bbox_head', box.bbox_coder)):
-        if type(coder) is not DeltaXYWHBBoxCoder or coder.add_ctr_clamp or not coder.clip_border:
-            yield f'{name}.bbox_coder', f'{type(coder).__name__} {vars(coder)}'
-    for name, value, usual in (
-        ('roi_layer', layer, getattr(layer, 'pool_mode', '') == 'avg'),
-        ('roi_head.shared_head', True, not roi.with_shared_head),
-        ('rpn_head.loss_cls', rpn.loss_cls, rpn.use_sigmoid_cls),
-        ('bbox_head.loss_cls', box.loss_cls, not box.custom_cls_channels),
-        ('test_cfg.rcnn.mask_thr_binary', 'below 0', roi.test_cfg.get('mask_thr_binary', 0) >= 0),
-    ):
-        if not usual:
-            yield name, value
+        if cfg.get('mask_thr_binary', 0) < 0:
+            yield f'test_cfg.{name}.mask_thr_binary', cfg.mask_thr_binary
+    for coder in (rpn.bbox_coder, roi.bbox_head.bbox_coder):
+        if coder.add_ctr_clamp or not coder.clip_border:
+            yield 'bbox_coder', vars(coder)
+    if any(getattr(x, 'pool_mode', '') != 'avg' for x in roi.bbox_roi_extractor.roi_layers):
+        yield 'roi_layer', roi.bbox_roi_extractor.roi_layers[0]
+    if roi.with_shared_head or not rpn.use_sigmoid_cls or roi.bbox_head.custom_cls_channels:
+        yield 'shared_head or loss_cls', type(roi.bbox_head.loss_cls).__name__

@@ -7,7 +7,6 @@ is copied between the products, and a norm over the channels is one over the las
 from typing import Any
 
 import torch
-from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
 from ..models.layers import LayerNorm2d
@@ -20,15 +19,10 @@ KERNEL = [[1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6],
 
 
 def plain(layer: Any) -> bool:
-    """Whether a layer is a 3x3 convolution of stride 1 with a LayerNorm, or no norm, behind it."""
-    names = 'kernel_size', 'padding', 'stride', 'dilation', 'groups'
-    return (
-        type(layer) is ConvModule
-        and type(layer.conv) is nn.Conv2d
-        and [getattr(layer.conv, name) for name in names] == [(3, 3), (1, 1), (1, 1), (1, 1), 1]
-        and layer.order == ('conv', 'norm', 'act')
-        and (not layer.with_norm or isinstance(layer.norm, LayerNorm2d | nn.Identity))
-    )
+    """Whether a layer of mmdet's heads is a 3x3 convolution with a LayerNorm, or no norm."""
+    norm = layer.norm if layer.with_norm else nn.Identity()
+    square = type(layer.conv) is nn.Conv2d and layer.conv.kernel_size == (3, 3)
+    return square and isinstance(norm, LayerNorm2d | nn.Identity)
 
 
 class WinogradLayer(nn.Module):
@@ -44,11 +38,11 @@ class WinogradLayer(nn.Module):
         self.register_buffer('into', into[:, :, 1 : side + 1].flatten(0, 1))  # [6 * t, s]
         self.register_buffer('out', out[:side].flatten(1))  # [s, 6 * t]
         self.register_buffer('points', torch.tensor(KERNEL))
-        weight = layer.conv.weight.detach().permute(2, 3, 1, 0).contiguous()
-        self.register_buffer('weight', weight)  # [3, 3, C, C']
+        # [C', C, 3, 3] -> [3, 3, C, C']
+        self.register_buffer('weight', layer.conv.weight.detach().permute(2, 3, 1, 0).contiguous())
         self.bias = layer.conv.bias
         self.norm = layer.norm if layer.with_norm else nn.Identity()
-        self.activate = layer.activate if layer.with_activation else nn.Identity()
+        self.activate = layer.activate
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve, normalise and activate."""
