@@ -35,11 +35,11 @@ class WinogradLayer(nn.Module):
         for tile in range(self.tiles):
             into[:, tile, 4 * tile : 4 * tile + 6] = torch.tensor(INPUT)
             out[4 * tile : 4 * tile + 4, :, tile] = torch.tensor(OUTPUT)
-        self.register_buffer('into', into[:, :, 1 : side + 1].flatten(0, 1))  # [6 * t, s]
-        self.register_buffer('out', out[:side].flatten(1))  # [s, 6 * t]
-        self.register_buffer('points', torch.tensor(KERNEL))
+        self.into = nn.Buffer(into[:, :, 1 : side + 1].flatten(0, 1))  # [6 * t, s]
+        self.out = nn.Buffer(out[:side].flatten(1))  # [s, 6 * t]
+        self.points = nn.Buffer(torch.tensor(KERNEL))
         # [C', C, 3, 3] -> [3, 3, C, C']
-        self.register_buffer('weight', layer.conv.weight.detach().permute(2, 3, 1, 0).contiguous())
+        self.weight = nn.Buffer(layer.conv.weight.detach().permute(2, 3, 1, 0).contiguous())
         self.bias = layer.conv.bias
         self.norm = layer.norm if layer.with_norm else nn.Identity()
         self.activate = layer.activate

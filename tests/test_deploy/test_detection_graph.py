@@ -9,9 +9,8 @@ import pytest
 import torch
 from mmcv.cnn import ConvModule
 from mmcv.cnn.utils import fuse_conv_bn
-from mmdet.models.roi_heads import StandardRoIHead
+from mmdet.models.roi_heads import DoubleHeadRoIHead
 from mmdet.structures import DetDataSample
-from torch import nn
 
 from lightvit_dense.deploy import describe, export, make_graph
 from lightvit_dense.deploy.winograd import WinogradLayer, plain
@@ -24,22 +23,21 @@ FPN = dict(type='mmdet.FPN', out_channels=64, num_outs=4, norm_cfg=LN)
 HIERA = dict(type='lightvit_dense.Hiera', img_size=SIDE, out_type='featmap', final_norm=False)
 HIERA |= dict(arch=dict(embed_dim=8, stages=(1, 1, 1, 1), num_heads=1), out_indices=(0, 1, 2, 3))
 PYRAMID = dict(type='lightvit_dense.MultiDepthPyramid', in_channels=32, norm_cfg=LN)
-IMAGES = [picture(*size) for size in [(64, 64), (48, 64), (100, 40), (3, 7), (130, 220)]]
+PYRAMID |= dict(rescales=(2, 1, 0.5, 0.25))
+IMAGES = [picture(*size) for size in [(64, 64), (48, 64), (100, 40), (5, 7), (130, 220)]]
 
 
 def built(kind: str) -> tuple[Any, Any]:
     """Build a small detector and its graph."""
     cfg = detector_config()
-    for head in (cfg.model.roi_head.bbox_head, cfg.model.roi_head.mask_head):
-        head.norm_cfg = LN
+    cfg.model.roi_head.bbox_head.norm_cfg = cfg.model.roi_head.mask_head.norm_cfg = LN
     if kind == 'hiera':
         cfg.model.backbone, cfg.model.neck = HIERA, dict(FPN, in_channels=[8, 16, 32, 64])
         cfg.model.roi_head.bbox_head.reg_class_agnostic = True
     if kind == 'li2021':
         cfg.model.backbone.update(out_indices=(0, 1, 2, 3), window=None)
         cfg.model.backbone.arch.depth = 4
-        pyramid = dict(PYRAMID, rescales=(2, 1, 0.5, 0.25))
-        cfg.model.neck = [pyramid, dict(FPN, in_channels=[32] * 4)]
+        cfg.model.neck = [PYRAMID, dict(FPN, in_channels=[32] * 4)]
     model = build(cfg)
     return model, make_graph(model, cfg)
 
@@ -63,13 +61,13 @@ def assert_same(found: Any, wanted: list[np.ndarray], bound: float) -> None:
 
 
 @pytest.mark.parametrize('kind', ['vit', 'hiera', 'li2021'])
+@torch.no_grad()
 def test_the_graph_finds_what_the_detector_finds(kind: str) -> None:
     model, graph = built(kind)
     for image in IMAGES:
         wanted = expected(model, graph, image)
         assert len(wanted[0]) == 8
-        with torch.no_grad():
-            assert_same(graph(torch.from_numpy(image.copy())[None]), wanted, 1e-4)
+        assert_same(graph(torch.from_numpy(image.copy())[None]), wanted, 1e-4)
 
 
 @pytest.mark.skipif(find_spec('openvino') is None, reason='openvino is not installed')
@@ -101,17 +99,12 @@ def test_winograd_is_a_convolution(norm: dict | None, side: int) -> None:
     assert plain(fused) > plain(ConvModule(8, 6, 1))
 
 
-class CascadeRoIHead(StandardRoIHead):
-    def predict_bbox(self, *args: Any) -> None: ...
-
-
 def test_what_cannot_be_exported_is_named() -> None:
     model, graph = built('vit')
     assert 'export detectors to onnx or openvino' in graph.refuse('executorch')
-    roi, soft = model.roi_head, dict(type='soft_nms', iou_threshold=0.5)
+    roi, soft = model.roi_head, dict(type='soft_nms')
     for owner, name, value, message in (
-        (roi, '__class__', CascadeRoIHead, r'roi_head: CascadeRoIHead cannot be exported'),
-        (roi.mask_head, '__class__', nn.Identity, r'roi_head.mask_head: Identity cannot'),
+        (roi, '__class__', DoubleHeadRoIHead, r'roi_head: DoubleHeadRoIHead cannot be exported'),
         (roi.test_cfg, 'nms', soft, r"test_cfg.rcnn.nms: .*'soft_nms'"),
         (roi.test_cfg, 'mask_thr_binary', -1, r'test_cfg.rcnn.mask_thr_binary: -1'),
         (model.rpn_head.bbox_coder, 'add_ctr_clamp', True, r"bbox_coder: .*'add_ctr_clamp': True"),
