@@ -43,6 +43,7 @@ def resize_weights(length: int, new: Tensor, places: Tensor, method: str = 'bili
     if method == 'bilinear':
         centre = torch.minimum(centre.clamp(min=0.5), pixels[:, -1:])
         weights = (1 - (pixels - centre).abs()).clamp(min=0)
+        weights = (2048 * weights).round() / 2048  # OpenCV's are integers
     else:
         x = (pixels - centre).abs() / scale.clamp(min=1)
         if method == 'bilinear_pillow':
@@ -54,19 +55,23 @@ def resize_weights(length: int, new: Tensor, places: Tensor, method: str = 'bili
     return weights * (places < new)[:, None]
 
 
-def resize(image: Tensor, rows: Tensor, columns: Tensor, stored: bool = False) -> Tensor:
+def resize(image: Tensor, rows: Tensor, columns: Tensor, method: str = 'bilinear') -> Tensor:
     """Resize images uint8 [B, H, W, 3] to grey levels float32 [B, 3, h, w].
 
     Args:
         image: The images.
         rows: Weights [h, H].
         columns: Weights [w, W].
-        stored: Whether pixels are rounded between the axes, as Pillow stores them.
+        method: What the weights are, one of ``FILTERS``.
     """
     across = image.permute(0, 3, 1, 2).float() @ columns.mT
-    if stored:
-        across = grey_levels(across)
-    return grey_levels(rows @ across)
+    if method != 'bilinear':  # Pillow stores rounded pixels between the axes
+        return grey_levels(rows @ grey_levels(across))
+    # OpenCV cuts off what is below 1/128 of a level here, and below 1/4 of each of the two rows.
+    across = (128 * across).floor()
+    halves = (torch.arange(first, image.shape[1], 2) for first in (0, 1))
+    even, odd = ((rows[:, half] @ across[:, :, half] / 32).floor() for half in halves)
+    return ((even + odd + 2) / 4).floor()
 
 
 def grey_levels(pixels: Tensor) -> Tensor:
@@ -164,7 +169,7 @@ class Preprocess(nn.Module):
             places = torch.arange(out) + start
             weights.append(resize_weights(image.shape[1 + axis], new, places, self.method))
             inside.append(new)
-        pixels = resize(image.flip(-1) if self.bgr else image, *weights, self.method != 'bilinear')
+        pixels = resize(image.flip(-1) if self.bgr else image, *weights, self.method)
         pixels = (pixels - self.mean) / self.std
         if self.kind == 'Resize':
             (tall, wide), (height, width) = inside, self.size
