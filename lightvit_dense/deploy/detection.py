@@ -61,7 +61,7 @@ class DetectionGraph(Graph):
         super().__init__(model, cfg, size)
         for name, value in _unusual(model):
             raise UserError(f'{name}: {value} cannot be exported, only the usual Mask R-CNN can')
-        pipeline = tested_dataset(cfg).pipeline
+        pipeline = tested_dataset(cfg)['pipeline']
         self.canvas = getattr(model, 'pad_shape', (0, 0))
         largest = max([max(step['scale']) for step in pipeline if 'scale' in step], default=0)
         if largest > min(self.canvas) or size not in (None, self.canvas):
