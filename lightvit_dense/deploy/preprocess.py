@@ -28,25 +28,22 @@ def divide(value: Tensor, by: Tensor) -> Tensor:
     return torch.div(value, by, rounding_mode='trunc')
 
 
-def resize_weights(
-    length: int, new: Tensor, start: Tensor | int, out: int, method: str = 'bilinear'
-) -> Tensor:
+def resize_weights(length: int, new: Tensor, places: Tensor, method: str = 'bilinear') -> Tensor:
     """Return the weights [out, length] of the pixels of one axis in those of a resized one.
 
     Args:
         length: Pixels of the axis; a free size of the graph.
         new: Pixels that it is resized to, int64 without axes.
-        start: First resized pixel that is kept.
-        out: Number of resized pixels that are kept; rows beyond ``new`` are zero.
+        places: Resized pixels that are kept, int64 [out]; rows beyond ``new`` are zero.
         method: One of ``FILTERS``.
     """
-    places = torch.arange(out) + start
     scale = torch.full((), length, dtype=torch.float32) / new
     centre = ((torch.minimum(places, new - 1) + 0.5) * scale)[:, None]  # [out, 1]
     pixels = torch.arange(length)[None] + 0.5  # [1, length]
     if method == 'bilinear':
         centre = torch.minimum(centre.clamp(min=0.5), pixels[:, -1:])
         weights = (1 - (pixels - centre).abs()).clamp(min=0)
+        weights = (2048 * weights).round() / 2048  # OpenCV's are integers
     else:
         x = (pixels - centre).abs() / scale.clamp(min=1)
         if method == 'bilinear_pillow':
@@ -58,19 +55,22 @@ def resize_weights(
     return weights * (places < new)[:, None]
 
 
-def resize(image: Tensor, rows: Tensor, columns: Tensor, stored: bool = False) -> Tensor:
+def resize(image: Tensor, rows: Tensor, columns: Tensor, method: str = 'bilinear') -> Tensor:
     """Resize images uint8 [B, H, W, 3] to grey levels float32 [B, 3, h, w].
 
     Args:
         image: The images.
         rows: Weights [h, H].
         columns: Weights [w, W].
-        stored: Whether pixels are rounded between the axes, as Pillow stores them.
+        method: What the weights are, one of ``FILTERS``.
     """
     across = image.permute(0, 3, 1, 2).float() @ columns.mT
-    if stored:
-        across = grey_levels(across)
-    return grey_levels(rows @ across)
+    if method != 'bilinear':  # Pillow stores rounded pixels between the axes
+        return grey_levels(rows @ grey_levels(across))
+    # OpenCV cuts off what is below 1/128 of a level here, and below 1/4 of each of the two rows.
+    across = (128 * across).floor()
+    even, odd = ((rows[:, i::2] @ across[:, :, i::2] / 32).floor() for i in (0, 1))
+    return ((even + odd + 2) / 4).floor()
 
 
 def grey_levels(pixels: Tensor) -> Tensor:
@@ -163,9 +163,10 @@ class Preprocess(nn.Module):
             if self.kind != 'Resize':  # half of what is too much, halves to even
                 half, odd = divide(new - out, new.new_full((), 2)), (new - out) % 2
                 start = half + odd * (half % 2)
-            weights.append(resize_weights(image.shape[1 + axis], new, start, out, self.method))
+            places = torch.arange(out) + start
+            weights.append(resize_weights(image.shape[1 + axis], new, places, self.method))
             inside.append(new)
-        pixels = resize(image.flip(-1) if self.bgr else image, *weights, self.method != 'bilinear')
+        pixels = resize(image.flip(-1) if self.bgr else image, *weights, self.method)
         pixels = (pixels - self.mean) / self.std
         if self.kind == 'Resize':
             (tall, wide), (height, width) = inside, self.size
