@@ -20,8 +20,8 @@ KINDS = {
     'tracking': 'tracking.TrackingGraph',
 }
 """Graphs by task."""
-LARGEST = 4096
-"""Most pixels of a side of an image."""
+SMALLEST, LARGEST = 4, 4096
+"""Pixels of a side of an image."""
 
 
 class Graph(nn.Module):
@@ -47,12 +47,12 @@ class Graph(nn.Module):
 
     def dynamic_shapes(self) -> dict[str, dict[int, Any]]:
         """Return the free axes of each input."""
-        side = dict(min=2, max=LARGEST)
+        side = dict(min=SMALLEST, max=LARGEST)
         return {'image': {0: Dim('batch'), 1: Dim('height', **side), 2: Dim('width', **side)}}
 
     def limits(self) -> dict[str, Any]:
         """Return what inputs the file takes, as plain data."""
-        return dict(min_size=[2, 2], max_size=[LARGEST, LARGEST])
+        return dict(min_size=[SMALLEST] * 2, max_size=[LARGEST, LARGEST])
 
     def refuse(self, to: str) -> str | None:
         """Return why a runtime cannot run this model, with the remedy; None if it can."""

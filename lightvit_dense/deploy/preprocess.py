@@ -69,7 +69,8 @@ def resize(image: Tensor, rows: Tensor, columns: Tensor, method: str = 'bilinear
         return grey_levels(rows @ grey_levels(across))
     # OpenCV cuts off what is below 1/128 of a level here, and below 1/4 of each of the two rows.
     across = (128 * across).floor()
-    even, odd = ((rows[:, i::2] @ across[:, :, i::2] / 32).floor() for i in (0, 1))
+    halves = (torch.arange(first, image.shape[1], 2) for first in (0, 1))
+    even, odd = ((rows[:, half] @ across[:, :, half] / 32).floor() for half in halves)
     return ((even + odd + 2) / 4).floor()
 
 

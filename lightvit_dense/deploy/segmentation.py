@@ -15,7 +15,7 @@ from .pooling import with_fixed_pools
 from .preprocess import Preprocess, divide, resize, resize_weights, side_of
 
 STRIPS = 16
-"""Parts of an image whose scores are made one after the other, for 150 of each pixel take memory."""
+"""Parts of an image whose scores are made one after another: those of all pixels take memory."""
 
 
 @GRAPHS.register_module()
@@ -121,7 +121,7 @@ class SegmentationGraph(Graph):
         else:
             count = (divide(last + stride - 1, torch.tensor(stride)) + 1).item()
             most = max(self.prepare.scale[1] - window, 0) // stride + 2
-            torch._check(1 <= count)
+            torch._check(count >= 1)
             torch._check(count <= most)
         return torch.minimum(torch.arange(count) * stride, last)
 
