@@ -41,7 +41,7 @@ docs: $(STAMP)  ## write the documents' tables, check the documents, build them 
 	$(BIN)/python tools/build_docs.py
 
 lock: $(STAMP)  ## resolve requirements/dev.in anew
-	$(BIN)/uv pip compile requirements/dev.in --universal --python-version 3.10 \
+	$(BIN)/uv pip compile requirements/dev.in --overrides requirements/overrides.txt --universal --python-version 3.10 \
 	  --fork-strategy requires-python --no-annotate --no-header \
 	  --no-emit-package opencv-python-headless -o requirements/lock.txt
 

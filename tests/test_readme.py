@@ -207,7 +207,7 @@ HANDLERS: dict[str, Callable[[list[str], Reader], object]] = {
     PYTHON + r'tools/dataset_converters/\w+\.py': parse_tool,
     PYTHON
     + r'tools/((benchmark|analysis_tools)/\w+|build_docs|doctor|infer|new_config)\.py': parse_tool,
-    PYTHON + r'tools/(deploy/export_onnx|model_converters/\w+)\.py ': parse_tool,
+    PYTHON + r'tools/(deploy/export|model_converters/\w+)\.py ': parse_tool,
     PYTHON + r'tools/run_benchmark\.py ': run_benchmark,
     PYTHON + r'-m pytest': lambda words, _: [(ROOT / word).resolve(True) for word in words[3:]],
     PYTHON + r'-m tracking\.tools\.\w+ ': lambda words, _: importlib.import_module(

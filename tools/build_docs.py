@@ -40,6 +40,7 @@ MENU: dict[str, tuple[str, ...]] = {
         'docs/classification.md',
         'docs/dense.md',
         'docs/tracking.md',
+        'docs/deploy.md',
         'docs/checkpoints.md',
         'docs/engine.md',
         'docs/gpu.md',

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lightvit_dense.errors import CheckpointError
-from lightvit_dense.utils.environment import import_onnx
+from lightvit_dense.utils.environment import import_extra
 
 from .convert import convert
 
@@ -25,7 +25,7 @@ def load_dinov2_onnx(model: nn.Module, content: bytes, what: str) -> None:
 
     A CheckpointError, which calls the file ``what``, says if it has none, or of other sizes.
     """
-    onnx = import_onnx('onnx')
+    onnx = import_extra('onnx')
     graph = onnx.load_model_from_string(content).graph
     arrays = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
     named = {n.removeprefix(PREFIX): a for n, a in arrays.items() if n.startswith(PREFIX)}
@@ -60,7 +60,7 @@ def compare_with_onnx(content: bytes, model: nn.Module, image: np.ndarray) -> fl
     ``model`` is the vision transformer of timm, in evaluation mode, that was filled from the file.
     Positions are resized the way the file does, bicubic without antialiasing, which is not timm's.
     """
-    onnx, runtime = import_onnx('onnx'), import_onnx('onnxruntime')
+    onnx, runtime = import_extra('onnx'), import_extra('onnxruntime')
     file = onnx.load_model_from_string(content)
     last = next(node.output[0] for node in file.graph.node if LAST_BIAS in node.input)
     file.graph.output.append(onnx.ValueInfoProto(name=last))

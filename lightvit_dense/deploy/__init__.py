@@ -1,5 +1,8 @@
 """Models as files that run without torch."""
 
 from .classification import ClassificationGraph, FeaturesGraph
-from .export import add_metadata, export_onnx, onnx_session
+from .export import PRECISIONS, SUFFIXES, check_target, export
 from .graph import Graph, make_graph
+from .metadata import describe
+from .preprocess import Preprocess
+from .segmentation import SegmentationGraph

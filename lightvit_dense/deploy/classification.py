@@ -1,14 +1,17 @@
 """Classifiers, and backbones alone."""
 
+from types import SimpleNamespace
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from torch import Tensor
 
 from ..apis.configs import tested_dataset
 from ..apis.images import evaluation_pipeline, resized_pipeline
-from ..registry import GRAPHS, MODELS
+from ..registry import GRAPHS
 from ..representation import to_map
+from ..utils.constants import IMAGENET_MEAN, IMAGENET_STD
 from .graph import Graph, Size
 from .preprocess import Preprocess
 
@@ -22,7 +25,7 @@ class ClassificationGraph(Graph):
 
     def __init__(self, model: Any, cfg: Config, size: Size | None = None) -> None:
         super().__init__(model, cfg, size)
-        pipeline = tested_dataset(cfg).pipeline
+        pipeline = tested_dataset(cfg)['pipeline']
         if size is not None:
             pipeline = resized_pipeline(pipeline, size)
         self.prepare = Preprocess(pipeline, model.data_preprocessor)
@@ -37,7 +40,7 @@ class ClassificationGraph(Graph):
 class FeaturesGraph(Graph):
     """Images to ``features`` float32 [B, C], means over patches, and ``map`` [B, C, h, w].
 
-    Pictures go through the test transforms of ImageNet, or through a classifier's own.
+    Pictures go through the test transforms of ImageNet.
     """
 
     task = 'features'
@@ -45,16 +48,16 @@ class FeaturesGraph(Graph):
 
     def __init__(self, model: Any, cfg: Config, size: Size | None = None) -> None:
         super().__init__(model, cfg, size)
-        self.backbone = getattr(model, 'backbone', model)
-        self.pixels = size or tuple(
-            side * self.backbone.patch_size for side in self.backbone.grid_size
-        )
-        pipeline = evaluation_pipeline(self.pixels)
-        preprocessor = MODELS.build(cfg.model.data_preprocessor)
-        self.prepare = Preprocess(pipeline, preprocessor)
+        self.model = getattr(model, 'backbone', model)
+        grid, step = self.model.grid_size, self.model.patch_size
+        self.size = size or (grid[0] * step, grid[1] * step)
+        normaliser = (cfg.get('model') or {}).get('data_preprocessor') or {}
+        mean, std = normaliser.get('mean') or IMAGENET_MEAN, normaliser.get('std') or IMAGENET_STD
+        preprocessor = SimpleNamespace(mean=torch.tensor(mean), std=torch.tensor(std))
+        self.prepare = Preprocess(evaluation_pipeline(self.size), preprocessor)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Compute features of images uint8 [B, H, W, 3]."""
-        tokens = self.backbone.encode(self.prepare(image)[0]).tokens
-        places = to_map(self.backbone, tokens, self.pixels)  # [B, rows, columns, C]
+        tokens = self.model.encode(self.prepare(image)[0]).tokens
+        places = to_map(self.model, tokens, self.size)  # [B, rows, columns, C]
         return places.mean((1, 2)), places.permute(0, 3, 1, 2).contiguous()

@@ -1,21 +1,81 @@
-"""Graphs to files."""
+"""Graphs to files of three runtimes."""
 
 import json
+import os
+import tempfile
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module, resources
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.export import ExportedProgram
 
-from ..utils.environment import import_onnx
-from ..utils.io import atomic_path
+from lightvit_dense_runtime.metadata import KEY, METHOD
+
+from ..errors import UserError, require_known
+from ..utils.environment import import_extra
+from ..utils.io import atomic_path, atomic_write
 from .graph import Graph
-from .metadata import KEY
+from .metadata import signature
 
-OPSET = 20
+SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml', 'executorch': '.pte'}
+"""Runtimes, and how the names of their files end."""
+PRECISIONS = ('fp32', 'fp16', 'int8')
+_PACKAGES = {
+    'onnx': ('onnx', 'onnxscript', 'onnxruntime'),
+    'openvino': ('onnxscript', 'openvino', 'nncf'),
+    'executorch': ('executorch', 'torchao'),
+}
+OPSET = 20  # the first with GELU whole
+_SCOPES = 'pkg.torch.onnx.name_scopes'
 
 
-def trace(graph: Graph) -> torch.export.ExportedProgram:
+def check_target(path: str | Path, to: str, precision: str = 'fp32') -> None:
+    """Raise a :class:`UserError` if no such file can be written, before anything is computed."""
+    require_known(to, SUFFIXES, '--to')
+    require_known(precision, PRECISIONS, '--precision')
+    if Path(path).suffix != SUFFIXES[to]:
+        raise UserError(f'{path}: the name of a file for {to} ends in {SUFFIXES[to]}')
+    if to == 'executorch' and precision == 'fp16':
+        raise UserError(
+            'fp16: XNNPACK, which computes for ExecuTorch, has no layer norm in fp16 and would '
+            'convert around each; take fp32 or int8'
+        )
+    for package in _PACKAGES[to]:
+        import_extra(package, to)
+
+
+def export(
+    graph: Graph, path: str | Path, to: str, about: dict[str, Any], precision: str = 'fp32'
+) -> Path:
+    """Write a graph as a file.
+
+    Args:
+        graph: What the file computes.
+        path: The file; its suffix is that of ``SUFFIXES``. OpenVINO's weights lie beside it, with
+            the suffix .bin.
+        to: The runtime, a key of ``SUFFIXES``.
+        about: What :func:`~.metadata.describe` says of it.
+        precision: 'fp32' or 'fp16'.
+
+    Raises:
+        UserError: If the runtime cannot express the graph, or a package is missing.
+    """
+    check_target(path, to, precision)
+    reason = graph.refuse(to)
+    if reason is not None:
+        raise UserError(reason)
+    program = trace(graph)
+    about = dict(about, precision=precision, **signature(graph, program))
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    _WRITERS[to](graph, program, Path(path), json.dumps(about), precision)
+    return Path(path)
+
+
+def trace(graph: Graph) -> ExportedProgram:
     """Trace a graph with its free axes."""
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter('ignore')
@@ -24,35 +84,89 @@ def trace(graph: Graph) -> torch.export.ExportedProgram:
         )
 
 
-def export_onnx(graph: Graph, path: str | Path, about: dict[str, Any]) -> Path:
-    """Write a graph as an ONNX file."""
-    import_onnx('onnxscript')
-    program = torch.onnx.export(
-        trace(graph),
-        dynamo=True,
-        input_names=graph.input_names,
-        output_names=graph.output_names,
-        opset_version=OPSET,
-        verbose=False,
-    )
-    program.model.metadata_props[KEY] = json.dumps(about)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as part:
-        program.save(str(part))
-    return path
+def body_nodes(model: Any, body: tuple[str, ...]) -> set[str]:
+    """Return the names of the nodes of an ONNX model that stem from these sub-modules."""
+    found = set()
+    for node in model.graph.node:
+        scopes = next((prop.value for prop in node.metadata_props if prop.key == _SCOPES), '')
+        if any(f"'{name}'" in scopes or f"'{name}." in scopes for name in body):
+            found.add(node.name)
+    return found
 
 
-def add_metadata(path: str | Path, about: dict[str, str]) -> None:
-    """Write names and values into an ONNX file; ``session.get_modelmeta()`` reads them."""
-    onnx = import_onnx('onnx')
-    model = onnx.load(str(path))
-    onnx.helper.set_model_props(model, dict(about))
-    onnx.save(model, str(path))
+def _write_onnx(
+    graph: Graph, program: ExportedProgram, path: Path, text: str, precision: str
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        written: Any = torch.onnx.export(
+            program,
+            dynamo=True,
+            input_names=graph.input_names,
+            output_names=graph.output_names,
+            opset_version=OPSET,
+            verbose=False,
+        )
+    written.model.metadata_props[KEY] = text
+    model = written.model_proto
+    if precision == 'fp16':
+        inside = body_nodes(model, graph.body)
+        outside = [node.name for node in model.graph.node if node.name not in inside]
+        model = import_module('onnxruntime.transformers.float16').convert_float_to_float16(
+            model, keep_io_types=True, node_block_list=outside
+        )
+    atomic_write(path, model.SerializeToString())
 
 
-def onnx_session(path: str | Path, threads: int | None = None) -> Any:
-    """Open an ONNX file with ONNX Runtime on the CPU; ``threads`` are those of an operator."""
-    options = import_onnx('onnxruntime').SessionOptions()
-    options.intra_op_num_threads = threads or 0
-    return import_onnx('onnxruntime').InferenceSession(str(path), options)
+def _write_openvino(
+    graph: Graph, program: ExportedProgram, path: Path, text: str, precision: str
+) -> None:
+    openvino = import_module('openvino')
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        source, target = Path(folder, 'model.onnx'), Path(folder, path.name)
+        # By way of ONNX: its converter keeps what torch's program takes apart.
+        _write_onnx(graph, program, source, text, 'fp32')
+        model = openvino.convert_model(source)
+        model.set_rt_info(text, KEY)
+        openvino.save_model(model, target, compress_to_fp16=precision == 'fp16')
+        for suffix in ('.bin', '.xml'):
+            os.replace(target.with_suffix(suffix), path.with_suffix(suffix))
+
+
+def _write_executorch(
+    graph: Graph, program: ExportedProgram, path: Path, text: str, precision: str
+) -> None:
+    lower = import_module('executorch.exir').to_edge_transform_and_lower
+    xnnpack = import_module('executorch.backends.xnnpack.partition.xnnpack_partitioner')
+    about = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
+    with _flatc(), warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        lowered = lower(
+            program,
+            partitioner=[xnnpack.XnnpackPartitioner()],
+            constant_methods={METHOD: about},
+        )
+        written = lowered.to_executorch()
+    with atomic_path(path) as part, open(part, 'wb') as file:
+        written.write_to_file(file)
+
+
+@contextmanager
+def _flatc() -> Iterator[None]:
+    """Tell ExecuTorch of the compiler of its own wheel, which it looks for in the PATH."""
+    own = resources.files('executorch') / 'data/bin/flatc'
+    before = os.environ.get('FLATC_EXECUTABLE')
+    if before is None and own.is_file():
+        os.environ['FLATC_EXECUTABLE'] = str(own)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop('FLATC_EXECUTABLE', None)
+
+
+_WRITERS: dict[str, Callable[[Graph, ExportedProgram, Path, str, str], None]] = {
+    'onnx': _write_onnx,
+    'openvino': _write_openvino,
+    'executorch': _write_executorch,
+}

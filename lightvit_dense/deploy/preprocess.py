@@ -101,14 +101,14 @@ class Preprocess(nn.Module):
     ) -> None:
         super().__init__()
         steps = {str(step['type']).rpartition('.')[2]: dict(step) for step in pipeline}
-        known = {'CenterResizedCrop', 'Resize'}
+        moving = ('CenterResizedCrop', 'Resize')
         for name in steps:
-            if name not in known and name not in NEUTRAL and not name.startswith('Pack'):
+            if name not in (*moving, *NEUTRAL) and not name.startswith('Pack'):
                 raise UserError(
                     f'the test pipeline has {name}, which an exported file cannot do: '
                     'it resizes (Resize) or crops the centre (CenterResizedCrop)'
                 )
-        moves = [(name, step) for name, step in steps.items() if name in known]
+        moves = [(name, step) for name, step in steps.items() if name in moving]
         if len(moves) != 1:
             raise UserError(
                 'an exported file needs a test pipeline with one Resize or CenterResizedCrop, '
@@ -117,8 +117,10 @@ class Preprocess(nn.Module):
         self.kind, step = moves[0]
         self.method = _filter_of(self.kind, step)
         if self.kind == 'Resize':
-            if not step.get('keep_ratio') or size is None:
-                raise UserError('Resize: only keep_ratio=True can be exported')
+            if not step.get('keep_ratio'):
+                raise UserError('Resize can be exported with keep_ratio=True only')
+            if size is None:
+                raise UserError('Resize needs the size of what the network takes')
             self.scale, self.size = sorted(step['scale']), size
         else:
             crop = step['size'] if size is None else size

@@ -133,11 +133,12 @@ def environment() -> dict[str, object]:
     return {**hardware(), 'system': platform.platform(), 'versions': versions}
 
 
-def import_onnx(name: str) -> Any:
-    """Import onnx or onnxruntime; a ``UserError`` says how to get them."""
+def import_extra(name: str, extra: str = 'onnx') -> Any:
+    """Import a package that comes with one of our extras; a ``UserError`` says how to get it."""
     try:
         return import_module(name)
     except ImportError as error:
         raise UserError(
-            f'{name} is not installed; ONNX needs it: pip install onnx onnxruntime'
+            f'{name} is not installed; it comes with an extra: '
+            f'pip install "lightvit_dense[{extra}]"'
         ) from error

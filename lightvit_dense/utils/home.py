@@ -14,9 +14,8 @@ COMMANDS = {
     'convert': 'tools/model_converters/convert_checkpoint.py',
     'track': 'tracking/tools/track_video.py',
     'benchmark': 'tools/run_benchmark.py',
-    'export': 'tools/deploy/export_onnx.py',
+    'export': 'tools/deploy/export.py',
     'doctor': 'tools/doctor.py',
-    'export_tracker': 'tracking/tools/export_onnx.py',
     'speed': 'tools/benchmark/run.py',
 }
 """Tools by the subcommands of ``lightvit``; the others have the names of their files."""

@@ -1,4 +1,4 @@
-"""tools/infer.py and tools/deploy/export_onnx.py."""
+"""tools/infer.py."""
 
 import json
 
@@ -7,9 +7,6 @@ import torch
 
 from tests.helpers.small_dense import build, detector_config, segmentor_config, write_pictures
 from tests.helpers.tools import call_tool, start_tool
-from tools.deploy import export_onnx
-
-EXPORT = 'deploy/export_onnx.py'
 
 
 @pytest.fixture(scope='module')
@@ -57,28 +54,3 @@ def test_segmentation_with_augmentation(files, tmp_path):
         (['--batch-size', 0], '--batch-size 0: expected a positive number'),
     ):
         assert message in call_tool(*common, tmp_path / 'x', *words, status=2)
-
-
-def test_export_proves_and_times(files, tmp_path, monkeypatch, capsys):
-    out, report = tmp_path / 'neck.onnx', tmp_path / 'neck.json'
-    common = ['--shape', 64, 96, '--repeats', 1, '--out']
-    said = call_tool(EXPORT, *files['detector'], *common, out, '--json', report)
-    assert 'backbone+neck of a model for detection' in said
-    assert 'any number of images [3, 64, 96], RGB in 0..255' in said
-    found = json.loads(report.read_text())
-    assert 0 < found['relative'] < 1e-4
-    assert found['torch_ms'] > 0
-    assert found['onnx_ms'] > 0
-    assert found['classes'][0] == 'bottle'
-    for words, message in (
-        ([out, '--part', 'whole'], 'non-maximum suppression'),
-        ([tmp_path / 'neck.bin'], 'ends in .onnx'),
-    ):
-        assert message in call_tool(EXPORT, *files['detector'], *common, *words, status=2)
-    words = [*files['segmentor'], *common, tmp_path / 'whole.onnx', '--part', 'whole']
-    assert 'equal labels: 100.0000%' in call_tool(EXPORT, *words, '--batch', 1)
-    # It fails where numbers differ.
-    monkeypatch.setattr(export_onnx, 'RELATIVE', 0.0)
-    words = [*files['detector'], '--shape', 64, 64, '--repeats', 1, '--out', tmp_path / 'x.onnx']
-    assert export_onnx.main([*map(str, words)]) == 1
-    assert 'ONNX Runtime computes something else than torch' in capsys.readouterr().err

@@ -4,18 +4,16 @@ A cell is a dict: what was measured, ``{'error': why}``, or ``{'unavailable': wh
 machine lacks. How to measure is told by the options of the case ``classification_speed``.
 """
 
-import tempfile
 from argparse import Namespace
 from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lightvit_dense.deploy import compare_onnx, export_onnx, onnx_session
+from lightvit_dense.deploy.export import OPSET
 from lightvit_dense.errors import UserError
 from lightvit_dense.utils import environment
 
@@ -70,11 +68,19 @@ def compiled(model: nn.Module, image: Tensor, args: Namespace) -> Measured:
 
 def onnx(model: nn.Module, image: Tensor, args: Namespace) -> Measured:
     """Export the model to ONNX Runtime (CPU, fp32), and compare it with torch."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = export_onnx(model, Path(folder) / 'model.onnx', image, dynamic_batch=False)
-        session = onnx_session(path, args.threads or torch.get_num_threads())
-    inputs = {'image': image.numpy()}
-    return lambda: session.run(None, inputs), compare_onnx(session, model, image).relative
+    runtime = environment.import_extra('onnxruntime')
+    environment.import_extra('onnxscript')
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = args.threads or torch.get_num_threads()
+    with torch.no_grad():
+        program: Any = torch.onnx.export(
+            model, (image,), dynamo=True, opset_version=OPSET, verbose=False
+        )
+        expected = model(image).numpy()
+    session = runtime.InferenceSession(program.model_proto.SerializeToString(), options)
+    inputs = {session.get_inputs()[0].name: image.numpy()}
+    error = abs(session.run(None, inputs)[0] - expected).max() / abs(expected).max()
+    return lambda: session.run(None, inputs), float(error)
 
 
 def attempt(measurement: Callable[[], Cell]) -> Cell:

@@ -197,7 +197,9 @@ REL_POS_IMPLS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, float
 
 def choose_rel_pos_impl(device: torch.device) -> str:
     """Return the implementation that is fastest on a device, a key of ``REL_POS_IMPLS``."""
-    if torch.jit.is_tracing():  # for a file of another runtime, which fuses by itself
+    if (
+        torch.jit.is_tracing() or torch.compiler.is_exporting()
+    ):  # for a file of another runtime, which fuses by itself
         return 'explicit'
     if device.type == 'cpu' and not torch.compiler.is_compiling():
         return 'tiled'
