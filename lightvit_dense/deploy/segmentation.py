@@ -76,11 +76,6 @@ class SegmentationGraph(Graph):
         """Return the free axes; none of images of a fixed size."""
         return super().dynamic_shapes() if self.size is None else {'image': {}}
 
-    def limits(self) -> dict[str, Any]:
-        """Return the sizes of images."""
-        fixed = dict(min_size=list(self.size), max_size=list(self.size)) if self.size else {}
-        return super().limits() | fixed
-
     def refuse(self, to: str) -> str | None:
         """Return why a runtime cannot run this model, with the remedy; None if it can."""
         if to == 'executorch' and self.size is None:
