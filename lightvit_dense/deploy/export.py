@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.export import ExportedProgram
+from torch.export import Dim, ExportedProgram
 
 from lightvit_dense_runtime.metadata import KEY, METHOD
 
@@ -30,6 +30,8 @@ _PACKAGES = {
     'executorch': ('executorch', 'torchao'),
 }
 OPSET = 20  # the first with GELU whole
+PLANNED_SIDE = 2048
+"""Most pixels of a side in ExecuTorch, which reserves memory for the largest image."""
 _SCOPES = 'pkg.torch.onnx.name_scopes'
 
 
@@ -68,20 +70,35 @@ def export(
     reason = graph.refuse(to)
     if reason is not None:
         raise UserError(reason)
-    program = trace(graph)
+    program = trace(graph, to)
     about = dict(about, precision=precision, **signature(graph, program))
+    if to == 'executorch' and 'max_size' in about['limits']:
+        most = [min(side, PLANNED_SIDE) for side in about['limits']['max_size']]
+        about['limits'] = dict(about['limits'], max_size=most)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     _WRITERS[to](graph, program, Path(path), json.dumps(about), precision)
     return Path(path)
 
 
-def trace(graph: Graph) -> ExportedProgram:
-    """Trace a graph with its free axes."""
+def trace(graph: Graph, to: str = 'onnx') -> ExportedProgram:
+    """Trace a graph with its free axes; for ExecuTorch with a batch of one and bounded sides."""
+    inputs, shapes = graph.example(), graph.dynamic_shapes()
+    if to == 'executorch':
+        inputs = tuple(
+            tensor[:1] if 0 in shapes.get(name, {}) else tensor
+            for name, tensor in zip(graph.input_names, inputs, strict=True)
+        )
+        shapes = {
+            name: {axis: _bounded(dim) for axis, dim in axes.items() if axis}
+            for name, axes in shapes.items()
+        }
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        return torch.export.export(
-            graph, graph.example(), dynamic_shapes=graph.dynamic_shapes(), strict=False
-        )
+        return torch.export.export(graph, inputs, dynamic_shapes=shapes, strict=False)
+
+
+def _bounded(dim: Any) -> Any:
+    return Dim(dim.__name__, min=dim.min, max=min(dim.max, PLANNED_SIDE))
 
 
 def body_nodes(model: Any, body: tuple[str, ...]) -> set[str]:

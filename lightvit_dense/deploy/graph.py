@@ -20,8 +20,8 @@ KINDS = {
     'tracking': 'tracking.TrackingGraph',
 }
 """Graphs by task."""
-SIDES = (4, 4096)
-"""Fewest and most pixels of a side of an image."""
+SMALLEST, LARGEST = 4, 4096
+"""Pixels of a side of an image."""
 
 
 class Graph(nn.Module):
@@ -51,13 +51,12 @@ class Graph(nn.Module):
 
     def dynamic_shapes(self) -> dict[str, dict[int, Any]]:
         """Return the free axes of each input."""
-        low, high = SIDES
-        height, width = (Dim(name, min=low, max=high) for name in ('height', 'width'))
-        return {'image': {0: Dim('batch'), 1: height, 2: width}}
+        side = dict(min=SMALLEST, max=LARGEST)
+        return {'image': {0: Dim('batch'), 1: Dim('height', **side), 2: Dim('width', **side)}}
 
     def limits(self) -> dict[str, Any]:
         """Return what inputs the file takes: ``min_size`` and ``max_size``, (height, width)."""
-        return dict(min_size=[SIDES[0]] * 2, max_size=[SIDES[1]] * 2)
+        return dict(min_size=[SMALLEST] * 2, max_size=[LARGEST] * 2)
 
     def about(self) -> dict[str, Any]:
         """Return what the metadata say besides, as plain data."""
