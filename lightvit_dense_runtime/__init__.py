@@ -1,14 +1,5 @@
 """Exported models without torch: numpy, OpenCV and the runtime of the file."""
 
-from .errors import ModelFileError, UserError
+from .errors import UserError
 from .networks import Network, open_model
-from .tasks import (
-    Classifier,
-    Detections,
-    Detector,
-    FeatureExtractor,
-    Segmentor,
-    Tracker,
-    TrackResult,
-    load,
-)
+from .tasks import Classifier, Detections, Detector, FeatureExtractor, Segmentor, Tracker, load

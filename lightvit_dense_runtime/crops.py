@@ -159,10 +159,8 @@ def check_box(box: ArrayLike, size: tuple[int, int]) -> np.ndarray:
         raise UserError(f'the first box must be x, y, width, height, got {box!r}') from None
     x, y, width, height = array
     text = f'the first box x={x:g}, y={y:g}, width={width:g}, height={height:g}'
-    if not np.isfinite(array).all():
-        raise UserError(f'{text} is not finite')
-    if min(width, height) < 1:
-        raise UserError(f'{text} is smaller than a pixel; give x, y, width, height in pixels')
+    if not np.isfinite(array).all() or min(width, height) < 1:
+        raise UserError(f'{text} is not finite or smaller than a pixel; give pixels')
     if x >= size[1] or y >= size[0] or x + width <= 0 or y + height <= 0:
         raise UserError(f'{text} lies outside of the frame of {size[1]}x{size[0]} pixels')
     return array
@@ -171,9 +169,8 @@ def check_box(box: ArrayLike, size: tuple[int, int]) -> np.ndarray:
 class Target:
     """A target from frame to frame: crops for a network, and the boxes that it finds in them.
 
-    Frames are those of :func:`crop_image`, ``box`` is x, y, width, height in pixels of the first;
-    ``settings`` has ``template_size``, ``template_factor``, ``search_size``, ``search_factor`` and
-    ``margin``, that of :func:`clip_box`.
+    Frames are those of :func:`crop_image`, ``settings`` has ``template_size``, ``template_factor``,
+    ``search_size``, ``search_factor`` and the ``margin`` of :func:`clip_box`.
     """
 
     def __init__(self, frame: np.ndarray, box: ArrayLike, settings: Mapping[str, Any]) -> None:

@@ -15,7 +15,3 @@ class UserError(Exception):
     def __str__(self) -> str:
         """Return the message, without the traceback that a data loader writes before it."""
         return re.sub(r'(?s)^Caught \w+ in DataLoader .*\n[\w.]+Error: ', '', super().__str__())
-
-
-class ModelFileError(UserError):
-    """An exported file that cannot be used; the message names it and the remedy."""

@@ -7,17 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from .errors import ModelFileError, UserError
+from .errors import UserError
 from .metadata import KEY, METHOD, parse
-
-Arrays = dict[str, np.ndarray]
 
 
 class Network:
-    """A file in its runtime, called with its inputs by name; gives its outputs by name.
-
-    ``metadata`` is what the file says of itself, ``provider`` what computes it.
-    """
+    """A file in its runtime; takes its inputs by name and gives its outputs by name."""
 
     package = ''
     _open: Any  # opens the file with so many threads; returns the text of its metadata or None
@@ -28,18 +23,15 @@ class Network:
         name = self.package.partition('.')[0]
         try:
             self._runtime: Any = import_module(self.package)
-        except ImportError as error:
-            raise UserError(f'{path} needs the package {name}: pip install {name}') from error
-        try:
             text = self._open(threads)
         except UserError:
             raise
+        except ImportError as error:
+            raise UserError(f'{path} needs the package {name}: pip install {name}') from error
         except Exception as error:  # the runtimes' errors have no common base
             reason = str(error).strip().partition('\n')[0]
-            raise ModelFileError(
-                f'{path}: {name} cannot read it ({reason}): the file is damaged or truncated, or '
-                f'this {name} is too old; copy or export it anew'
-            ) from error
+            text = 'the file is damaged or truncated; copy or export it anew, or update the package'
+            raise UserError(f'{path}: {name} cannot read it ({reason}): {text}') from error
         self.metadata = parse(text, path)
 
     def _choose(self, known: list[str], wanted: str, default: str) -> str:
@@ -52,7 +44,7 @@ class Network:
         warnings.warn(f'{text}: {default} computes instead', stacklevel=4)
         return default
 
-    def __call__(self, **inputs: np.ndarray) -> Arrays:
+    def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Compute the outputs; wrong inputs are errors that name what is wanted."""
         about = {item['name']: item for item in self.metadata['inputs']}
         if set(about) != set(inputs):
@@ -98,16 +90,15 @@ class OnnxNetwork(Network):
         known, cpu = self._runtime.get_available_providers(), 'CPUExecutionProvider'
         names = {name.removesuffix('ExecutionProvider').lower(): name for name in known}
         name = self._choose(known, names.get(self.provider.lower(), self.provider), cpu)
-        # What TensorRT cannot compute CUDA does, and what CUDA cannot, the CPU.
-        chain = [name, *(['CUDAExecutionProvider'] if name.startswith('Tensorrt') else []), cpu]
-        chain = [one for one in dict.fromkeys(chain) if one in known]
+        # In the order of their speed: what one cannot compute the next does, the CPU at last.
+        chain = known[known.index(name) :]
         self._session = self._runtime.InferenceSession(str(self.path), options, providers=chain)
         # Where its libraries are missing, ONNX Runtime leaves a provider out without an error.
         self.provider = self._choose(self._session.get_providers(), name, cpu)
         self._read = {item.name for item in self._session.get_inputs()}
         return self._session.get_modelmeta().custom_metadata_map.get(KEY)
 
-    def _run(self, inputs: Arrays) -> list[Any]:
+    def _run(self, inputs: dict[str, np.ndarray]) -> list[Any]:
         # What a graph does not read is no input of it.
         feed = {name: array for name, array in inputs.items() if name in self._read}
         return self._session.run([item['name'] for item in self.metadata['outputs']], feed)
@@ -123,15 +114,13 @@ class OpenVinoNetwork(Network):
         self.provider = self._choose(core.available_devices, self.provider.upper(), 'CPU')
         model = core.read_model(self.path)
         text = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else None
-        options: dict[str, Any] = dict(PERFORMANCE_HINT='LATENCY')
-        if threads:
-            options['INFERENCE_NUM_THREADS'] = threads
+        options: dict[str, Any] = dict(INFERENCE_NUM_THREADS=threads or 0)
         if parse(text, self.path)['precision'] == 'fp32':
             options['INFERENCE_PRECISION_HINT'] = 'f32'  # newer CPUs would compute in bf16
         self._model = core.compile_model(model, self.provider, options)
         return text
 
-    def _run(self, inputs: Arrays) -> list[Any]:
+    def _run(self, inputs: dict[str, np.ndarray]) -> list[Any]:
         found = self._model(inputs)
         return [found[item['name']] for item in self.metadata['outputs']]
 
@@ -152,7 +141,7 @@ class ExecuTorchNetwork(Network):
         self._method = program.load_method('forward')
         return bytes(program.load_method(METHOD).execute([])[0].numpy()).decode()
 
-    def _run(self, inputs: Arrays) -> list[Any]:
+    def _run(self, inputs: dict[str, np.ndarray]) -> list[Any]:
         tensors = map(import_module('torch').from_numpy, inputs.values())
         return [tensor.numpy().copy() for tensor in self._method.execute([*tensors])]
 
@@ -168,17 +157,15 @@ def open_model(
 
     Args:
         path: File that ends in .onnx, .xml (OpenVINO) or .pte (ExecuTorch).
-        provider: 'cpu', 'cuda', 'tensorrt' or another provider of ONNX Runtime; a device of
-            OpenVINO.
-        threads: Threads of an operator; the runtime's choice by default. ExecuTorch's are those of
-            the process.
+        provider: 'cpu', 'cuda', 'tensorrt', another of ONNX Runtime, or a device of OpenVINO.
+        threads: Threads of the network (ExecuTorch: of the process); None leaves it to the runtime.
         fallback: Whether the CPU takes over, with a warning, where the provider is not there.
     """
     path = Path(path)
     if path.suffix not in RUNTIMES:
-        raise ModelFileError(f'{path}: exported files end in {", ".join(RUNTIMES)}')
+        raise UserError(f'{path}: exported files end in {", ".join(RUNTIMES)}')
     if threads is not None and threads < 1:
         raise UserError(f'threads={threads}: must be positive')
     if not path.is_file():
-        raise ModelFileError(f'{path}: does not exist; write it with tools/deploy/export.py')
+        raise UserError(f'{path}: does not exist; write it with tools/deploy/export.py')
     return RUNTIMES[path.suffix](path, provider, threads, fallback)

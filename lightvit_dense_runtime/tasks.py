@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .crops import Target
-from .errors import ModelFileError, UserError
+from .errors import UserError
 from .networks import Network, open_model
 
 
@@ -39,7 +39,7 @@ class Model:
         self.metadata = self.network.metadata
         found = self.metadata['task']
         if found != self.task:
-            raise ModelFileError(
+            raise UserError(
                 f'{self.network.path}: is for {found}, not for {self.task}; open it with '
                 f'{MODELS[found].__name__} or load'
             )
@@ -93,13 +93,7 @@ class Detector(Model):
 
 
 class Tracker(Model):
-    """Follows a target from frame to frame.
-
-    ::
-
-        tracker.init(frame, (x, y, width, height))
-        box, score = tracker.track(next_frame)
-    """
+    """Follows a target from frame to frame."""
 
     task = 'tracking'
     _target: Target | None = None
@@ -130,7 +124,6 @@ class Tracker(Model):
 
 
 MODELS = {kind.task: kind for kind in Model.__subclasses__()}
-"""Classes by the task of a file."""
 
 
 def load(path: str | Path, **options: Any) -> Any:

@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module, resources
 from pathlib import Path
@@ -18,8 +18,10 @@ from lightvit_dense_runtime.metadata import KEY, METHOD
 from ..errors import UserError, require_known
 from ..utils.environment import import_extra
 from ..utils.io import atomic_path, atomic_write
+from .data import Arrays
 from .graph import Graph
 from .metadata import signature
+from .quantize import quantize_onnx, quantize_openvino, quantized_module
 
 SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml', 'executorch': '.pte'}
 """Runtimes, and how the names of their files end."""
@@ -51,7 +53,13 @@ def check_target(path: str | Path, to: str, precision: str = 'fp32') -> None:
 
 
 def export(
-    graph: Graph, path: str | Path, to: str, about: dict[str, Any], precision: str = 'fp32'
+    graph: Graph,
+    path: str | Path,
+    to: str,
+    about: dict[str, Any],
+    precision: str = 'fp32',
+    inputs: Sequence[Arrays] = (),
+    accept: Callable[[Path], bool] | None = None,
 ) -> Path:
     """Write a graph as a file.
 
@@ -61,7 +69,9 @@ def export(
             the suffix .bin.
         to: The runtime, a key of ``SUFFIXES``.
         about: What :func:`~.metadata.describe` says of it.
-        precision: 'fp32' or 'fp16'.
+        precision: One of ``PRECISIONS``.
+        inputs: Inputs that 'int8' is calibrated by, see :func:`~.data.sample_inputs`.
+        accept: See :func:`~.quantize.quantize_onnx`, which alone can try again.
 
     Raises:
         UserError: If the runtime cannot express the graph, or a package is missing.
@@ -70,18 +80,30 @@ def export(
     reason = graph.refuse(to)
     if reason is not None:
         raise UserError(reason)
-    program = trace(graph, to)
+    if precision == 'int8' and not inputs:
+        raise UserError('int8 needs inputs to calibrate by: see sample_inputs')
+    program = trace(graph, to, inputs if precision == 'int8' else ())
     about = dict(about, precision=precision, **signature(graph, program))
     if to == 'executorch' and 'max_size' in about['limits']:
         most = [min(side, PLANNED_SIDE) for side in about['limits']['max_size']]
         about['limits'] = dict(about['limits'], max_size=most)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    _WRITERS[to](graph, program, Path(path), json.dumps(about), precision)
+    text, target = json.dumps(about), Path(path)
+    if precision == 'int8' and to == 'onnx':
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, 'fp32.onnx')
+            _write_onnx(graph, program, source, text, 'fp32')
+            quantize_onnx(source, target, inputs, accept)
+    else:
+        _WRITERS[to](graph, program, target, text, precision, inputs)
     return Path(path)
 
 
-def trace(graph: Graph, to: str = 'onnx') -> ExportedProgram:
-    """Trace a graph with its free axes; for ExecuTorch with a batch of one and bounded sides."""
+def trace(graph: Graph, to: str = 'onnx', calibration: Sequence[Arrays] = ()) -> ExportedProgram:
+    """Trace a graph with its free axes; for ExecuTorch with a batch of one and bounded sides.
+
+    ExecuTorch's 8 bits, by inputs to calibrate by, are part of what is traced.
+    """
     inputs, shapes = graph.example(), graph.dynamic_shapes()
     if to == 'executorch':
         inputs = tuple(
@@ -94,7 +116,11 @@ def trace(graph: Graph, to: str = 'onnx') -> ExportedProgram:
         }
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        return torch.export.export(graph, inputs, dynamic_shapes=shapes, strict=False)
+        program = torch.export.export(graph, inputs, dynamic_shapes=shapes, strict=False)
+        if to != 'executorch' or not calibration:
+            return program
+        module = quantized_module(program, graph.input_names, calibration)
+        return torch.export.export(module, inputs, dynamic_shapes=shapes, strict=False)
 
 
 def _bounded(dim: Any) -> Any:
@@ -112,7 +138,12 @@ def body_nodes(model: Any, body: tuple[str, ...]) -> set[str]:
 
 
 def _write_onnx(
-    graph: Graph, program: ExportedProgram, path: Path, text: str, precision: str
+    graph: Graph,
+    program: ExportedProgram,
+    path: Path,
+    text: str,
+    precision: str,
+    inputs: Sequence[Arrays] = (),
 ) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
@@ -136,7 +167,12 @@ def _write_onnx(
 
 
 def _write_openvino(
-    graph: Graph, program: ExportedProgram, path: Path, text: str, precision: str
+    graph: Graph,
+    program: ExportedProgram,
+    path: Path,
+    text: str,
+    precision: str,
+    inputs: Sequence[Arrays] = (),
 ) -> None:
     openvino = import_module('openvino')
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
@@ -144,6 +180,8 @@ def _write_openvino(
         # By way of ONNX: its converter keeps what torch's program takes apart.
         _write_onnx(graph, program, source, text, 'fp32')
         model = openvino.convert_model(source)
+        if precision == 'int8':
+            model = quantize_openvino(model, inputs)
         model.set_rt_info(text, KEY)
         openvino.save_model(model, target, compress_to_fp16=precision == 'fp16')
         for suffix in ('.bin', '.xml'):
@@ -151,7 +189,12 @@ def _write_openvino(
 
 
 def _write_executorch(
-    graph: Graph, program: ExportedProgram, path: Path, text: str, precision: str
+    graph: Graph,
+    program: ExportedProgram,
+    path: Path,
+    text: str,
+    precision: str,
+    inputs: Sequence[Arrays] = (),
 ) -> None:
     lower = import_module('executorch.exir').to_edge_transform_and_lower
     xnnpack = import_module('executorch.backends.xnnpack.partition.xnnpack_partitioner')
@@ -182,7 +225,7 @@ def _flatc() -> Iterator[None]:
             os.environ.pop('FLATC_EXECUTABLE', None)
 
 
-_WRITERS: dict[str, Callable[[Graph, ExportedProgram, Path, str, str], None]] = {
+_WRITERS: dict[str, Callable[..., None]] = {
     'onnx': _write_onnx,
     'openvino': _write_openvino,
     'executorch': _write_executorch,

@@ -4,6 +4,9 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from lightvit_dense.deploy import export_onnx
+from lightvit_dense.deploy.metadata import describe
+from tracking.deploy import TrackingGraph
 from tracking.models import OneStreamTracker
 from tracking.structures import TrackSample
 
@@ -64,6 +67,13 @@ def write_tracker_files(folder, model):
     config.write_text(CONFIG, encoding='utf-8')
     torch.save(dict(state_dict=model.state_dict(), meta={}), checkpoint)
     return str(config), str(checkpoint)
+
+
+def export_tracker(folder, model, **options):
+    """Write a tracker as an ONNX file; return its path."""
+    graph = TrackingGraph(model, **options).eval()
+    about = describe(graph, *write_tracker_files(folder, model))
+    return export_onnx(graph, folder / 'tracker.onnx', about)
 
 
 def pairs(count=2):

@@ -204,8 +204,8 @@ def test_sequences_that_cannot_be_followed(monkeypatch):
 def test_options_reach_the_network(monkeypatch):
     given, model = [], SizesOnly()
     monkeypatch.setattr('tracking.runtime.tracker.build_network', lambda *args: given.append(args))
-    Tracker(model, backend='onnx', threads=2, path='exported', window=False)
-    assert given == [(model, 'onnx', 2, 'exported', False)]
+    Tracker(model, backend='exported', threads=2, path='file', window=False)
+    assert given == [(model, 'exported', 2, 'file', False)]
 
 
 def levels(count):

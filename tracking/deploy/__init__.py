@@ -1,1 +1,3 @@
-"""Inference of a tracker without needless work, in torch and as ONNX files."""
+"""Inference of a tracker without needless work, in torch and as a file."""
+
+from .graph import TrackingGraph, fingerprint

@@ -21,6 +21,7 @@ class JointEncoder(nn.Module):
 
     mean: Tensor
     std: Tensor
+    raster: Tensor
 
     def __init__(self, backbone: Any, mean: Tensor, std: Tensor, eliminate: bool = True) -> None:
         super().__init__()
@@ -29,6 +30,9 @@ class JointEncoder(nn.Module):
             self.backbone.final_keep_ratio = 1.0
         # Where early blocks look from one image into the other, nothing can be kept.
         self.apart = bool(getattr(backbone, 'apart', True))
+        grid = backbone.search_grid
+        places = backbone.from_raster(torch.arange(grid[0] * grid[1]), grid)
+        self.register_buffer('raster', places.argsort())  # the cells of the model's tokens
         self.register_buffer('mean', mean.reshape(3, 1, 1).clone())
         self.register_buffer('std', std.reshape(3, 1, 1).clone())
 
@@ -43,16 +47,16 @@ class JointEncoder(nn.Module):
         image = self._normalize(crop)
         return (self.backbone.embed_template(image) if self.apart else image,)
 
-    def forward(self, crop: Tensor, template: Tensor, mask: Tensor) -> tuple[Tensor, None]:
-        """Return search tokens [N, C], zeros where they were eliminated."""
+    def forward(self, crop: Tensor, template: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the search tokens that are left [K, C] and their cells [K]."""
         search = self._normalize(crop)
-        boxes = mask if self.backbone.template_tokens == 'box' else None
         if self.apart:
-            found = self.backbone.join(template, self.backbone.embed_search(search), boxes)
+            x = torch.cat([template, self.backbone.embed_search(search)], dim=1)
         else:
-            found = self.backbone(template, search, boxes)
-        # [1, C, rows, columns] -> [N, C]
-        return found[0].flatten(1).t(), None
+            x = self.backbone.embed_pair(template, search)
+        x, index = self.backbone.run_joint(x, weights[None])
+        cells = self.raster if index is None else self.raster[index[0]]
+        return self.backbone.norm(x)[0], cells
 
 
 class DenseBoxHead(nn.Module):
@@ -83,6 +87,8 @@ class FrameModule(nn.Module):
     backbones and heads are called as they are. ``eliminate=False`` keeps all search tokens.
     """
 
+    cells: Tensor
+
     def __init__(self, model: Any, window: bool, eliminate: bool = True) -> None:
         super().__init__()
         backbone, head = model.backbone.eval(), model.head.eval()
@@ -90,44 +96,39 @@ class FrameModule(nn.Module):
         grid = backbone.search_grid
         count = grid[0] * grid[1]
         kept = backbone.candidates(count) if eliminate else {}
-        plain = isinstance(backbone, JointVisionTransformer)
+        self.template_grid, self._token_weights = backbone.template_grid, backbone.token_weights
+        template = self.template_grid[0] * self.template_grid[1]
+        ids = range(template) if backbone.token_ids is None else backbone.token_ids.tolist()
+        self._rankers = len(ids)
+        self.register_buffer('cells', torch.arange(count))
         self.encoder: Any
-        if plain:
-            template = backbone.template_grid[0] * backbone.template_grid[1]
-            ids = range(template) if backbone.token_ids is None else backbone.token_ids.tolist()
+        if isinstance(backbone, JointVisionTransformer):
             self.encoder = OptimizedVit(backbone, mean, std, kept, [*ids])
         else:
             self.encoder = JointEncoder(backbone, mean, std, eliminate)
         self.head: Any
         if type(head) is CenterHead:
             branches = [folded_layers(branch) for branch in (head.score, head.size, head.offset)]
-            few = plain and 2 * min(kept.values(), default=count) <= count
+            few = 2 * min(kept.values(), default=count) <= count
             sides = (model.search_size, model.search_size)
             self.head = OptimizedCenterHead(branches, grid, sides, window, few)
         else:
             self.head = DenseBoxHead(head, grid, model.search_size, window)
 
-    def template(self, crop: Tensor) -> State:
-        """Return what a template crop [h, w, 3] gives once."""
-        return self.encoder.template(crop)
+    def template(self, crop: Tensor, box: Tensor) -> State:
+        """Return what a template crop [h, w, 3] and the target's box [4] in parts of it give once.
 
-    def forward(self, crop: Tensor, *state: Tensor) -> Tensor:
-        """Find the target in a crop [H, W, 3] of 0..255: [5] x, y, width, height, score."""
-        return self.head(*self.encoder(crop, *state))
+        The last is how much each template token counts in the ranking of the candidates [R].
+        """
+        weights = self._token_weights(box_tokens(box[None], self.template_grid))
+        if weights is None:
+            weights = torch.full((1, self._rankers), 1 / self._rankers, device=box.device)
+        return (*self.encoder.template(crop), weights[0])
 
+    def forward(self, crop: Tensor, *state: Tensor) -> tuple[Tensor, Tensor]:
+        """Find the target in a crop [H, W, 3] of 0..255.
 
-def ranking_weights(model: Any, box: Tensor) -> Tensor:
-    """Return what the encoder needs of the target's box [4], in parts of the template crop.
-
-    The plain backbone needs the weights of the template tokens in the ranking of candidates [R],
-    others the mask of template tokens, bool [1, rows, columns].
-    """
-    backbone = model.backbone
-    mask = box_tokens(box[None].to(next(backbone.parameters()).device), backbone.template_grid)
-    if not isinstance(backbone, JointVisionTransformer):
-        return mask
-    weights = backbone.token_weights(mask)
-    if weights is not None:
-        return weights[0]
-    count = mask[0].numel() if backbone.token_ids is None else len(backbone.token_ids)
-    return torch.full((count,), 1 / count, device=mask.device)
+        Returns x, y, width, height and score [5], and the search tokens left at the end [K].
+        """
+        tokens, cells = self.encoder(crop, *state)
+        return self.head(tokens, cells), self.cells if cells is None else cells

@@ -8,7 +8,6 @@ The numbers are those of :class:`CenterHead` up to rounding. What is left out:
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -59,21 +58,6 @@ class OptimizedConv(nn.Module):
         return F.conv2d(x, self.weight, self.bias, padding=self.padding, groups=self.groups)
 
 
-class _AddRows(torch.autograd.Function):
-    """``base.index_add(0, where, rows)``, which torch cannot write to ONNX."""
-
-    @staticmethod
-    def forward(ctx: Any, base: Tensor, where: Tensor, rows: Tensor) -> Tensor:
-        return base.index_add(0, where, rows)
-
-    @staticmethod
-    def symbolic(g: Any, base: Any, where: Any, rows: Any) -> Any:
-        last = g.op('Constant', value_t=torch.tensor([-1]))
-        out = g.op('ScatterND', base, g.op('Unsqueeze', where, last), rows, reduction_s='add')
-        out.setType(base.type())
-        return out
-
-
 class ScatteredConv(nn.Module):
     """A 3x3 convolution of a map (rows, columns) of which few cells are not zero."""
 
@@ -103,11 +87,7 @@ class ScatteredConv(nn.Module):
         parts = (tokens @ self.weight).reshape(-1, self.out)  # [K*9, out]
         where = self.targets[cells].reshape(-1)
         rows, columns = self.grid
-        if torch.jit.is_tracing():
-            padded = _AddRows.apply(self.base, where, parts)
-        else:
-            padded = self.base.index_add(0, where, parts)
-        padded = padded.reshape(rows + 2, columns + 2, self.out)
+        padded = self.base.index_add(0, where, parts).reshape(rows + 2, columns + 2, self.out)
         return padded[1:-1, 1:-1].permute(2, 0, 1)[None]
 
 
@@ -199,12 +179,12 @@ class OptimizedCenterHead(nn.Module):
         """
         columns = self.grid[1]
         scores = self._scores(tokens, cells)
-        best = (scores * self.window).argmax()
+        best = (scores * self.window).argmax(0, keepdim=True)
         row = torch.div(best, columns, rounding_mode='floor')
         column = best - row * columns
         size, offset = self._at(self._padded(tokens, cells), row, column)
-        cell = torch.stack([column, row]).float()
+        cell = torch.cat([column, row]).float()
         sides = torch.tensor([columns, self.grid[0]], dtype=torch.float32, device=tokens.device)
         size = size.sigmoid().clamp(_CLAMP, 1 - _CLAMP)
         corner = (cell + offset) / sides - size / 2
-        return torch.cat([corner * self.scale, size * self.scale, scores[best].reshape(1)])
+        return torch.cat([corner * self.scale, size * self.scale, scores[best]])

@@ -17,8 +17,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .fused_attention import attend
-
 
 class OptimizedLinear(nn.Module):
     """A linear layer for tokens [N, in] whose weight lies as the product reads it."""
@@ -60,7 +58,7 @@ class OptimizedPatches(nn.Module):
         side, patch = int(crop.shape[0]) // self.patch, self.patch
         # [rows*p, columns*p, 3] -> [rows, columns, p, p, 3] -> [N, p*p*3]
         cells = crop.reshape(side, patch, side, patch, 3).permute(0, 2, 1, 3, 4)
-        return torch.addmm(self.table, cells.reshape(side * side, -1).float(), self.weight)
+        return cells.reshape(side * side, -1).float() @ self.weight + self.table
 
 
 class OptimizedBlock(nn.Module):
@@ -79,7 +77,11 @@ class OptimizedBlock(nn.Module):
 
     def finish(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Return the block's output for tokens x [M, C] with queries q [M, C]; k, v are [N, C]."""
-        x = x + self.proj(attend(q, k, v, self.heads))
+        # [N, heads*d] -> [1, heads, N, d]
+        q, k, v = (y.reshape(1, len(y), self.heads, -1).transpose(1, 2) for y in (q, k, v))
+        # [1, heads, M, d] -> [M, heads*d]
+        seen = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)[0]
+        x = x + self.proj(seen)
         return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
 
     def ranking(self, q: Tensor, k: Tensor, weights: Tensor) -> Tensor:

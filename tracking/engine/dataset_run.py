@@ -39,7 +39,7 @@ class DatasetRun:
     folder: Path  # receives the result files and settings.json
     layout: str = 'lasot'
     backend: str = 'torch'
-    exported: str | None = None  # folder of exported files, for the backends that read some
+    exported: str | None = None  # file for the backend 'exported'
     device: str | None = None  # 'cuda' deals the processes out among all GPUs
     threads: int | None = None  # of each process; by default 1 of several processes
     lost_below: float | None = None  # score below which a target counts as lost

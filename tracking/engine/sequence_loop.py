@@ -60,7 +60,7 @@ class _SequenceLoop:
     evaluator: Any
     dataloader: Any
     fp16: bool
-    _tracker: Tracker | None = None
+    _tracker: Any = None
 
     def __init__(self, *args: Any, decode_workers: int = 0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -91,7 +91,9 @@ class _SequenceLoop:
                 )
             with autocast(enabled=self.fp16):
                 if self._tracker is None:
-                    self._tracker = Tracker(unwrap(self.runner.model))
+                    model = unwrap(self.runner.model)
+                    # What stands for a model may track by itself.
+                    self._tracker = model if hasattr(model, 'update') else Tracker(model)
                 found = track_sequence(self._tracker, sample.sequence, self.decode_workers)
             sample.boxes, sample.scores, sample.seconds = found
         self.evaluator.process(data_samples=samples, data_batch=data_batch)

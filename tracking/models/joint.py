@@ -161,18 +161,16 @@ class JointTokens(nn.Module):
         it is read where ``template_tokens`` is 'box'. Returns [B, C, rows, columns], after the
         final norm; eliminated tokens are zero.
         """
-        return self.join(self.embed_template(template), self.embed_search(search), template_mask)
-
-    def join(self, template: Tensor, search: Tensor, template_mask: Tensor | None = None) -> Tensor:
-        """Run the joint blocks over embedded tokens [B, Z, C], [B, X, C]; see :meth:`forward`."""
-        return self._join(torch.cat([template, search], dim=1), template_mask)
-
-    def _join(self, x: Tensor, template_mask: Tensor | None) -> Tensor:
+        x = self.embed_pair(template, search)
         x, index = self.run_joint(x, self.token_weights(template_mask))
         x = self.norm(x)
         if index is not None:
             x = restore(x, index, self.search_grid[0] * self.search_grid[1])
         return self.to_map(x)
+
+    def embed_pair(self, template: Tensor, search: Tensor) -> Tensor:
+        """Return the tokens of both images as they enter the joint blocks [B, Z + X, C]."""
+        return torch.cat([self.embed_template(template), self.embed_search(search)], dim=1)
 
     def add_template(self, template: Any, search: Any, unit: int, what: str) -> None:
         """Take the sizes of both images, and give the template a position table of its own."""

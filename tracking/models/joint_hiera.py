@@ -16,7 +16,7 @@ FIXED = ('img_size', 'out_type', 'out_indices')
 
 
 @MODELS.register_module()
-class JointHiera(JointTokens, Hiera):
+class JointHiera(JointTokens, Hiera):  # type: ignore[misc]
     """A :class:`~lightvit_dense.Hiera` that sees two images at once.
 
     The mask units of both images make one set. As long as attention stays inside units, each image
@@ -113,12 +113,10 @@ class JointHiera(JointTokens, Hiera):
         """Return tokens of search images [B, 3, H, W] as they enter the joint blocks [B, N, C]."""
         return self._embed_apart(search, 'search')
 
-    def forward(  # type: ignore[override]
-        self, template: Tensor, search: Tensor, template_mask: Tensor | None = None
-    ) -> Tensor:
-        """See :meth:`JointTokens.forward`; early blocks may look from one image into the other."""
+    def embed_pair(self, template: Tensor, search: Tensor) -> Tensor:
+        """See :class:`JointTokens`; early blocks may look from one image into the other."""
         units = [self._embed(template, 'template'), self._embed(search, 'search')]
-        return self._join(self._run_units(torch.cat(units, dim=1)), template_mask)
+        return self._run_units(torch.cat(units, dim=1))
 
     def to_map(self, x: Tensor) -> Tensor:
         """Lay tokens of units [B, X, C] out as a map [B, C, rows, columns]."""

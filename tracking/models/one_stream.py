@@ -32,10 +32,11 @@ def box_tokens(boxes: Tensor, grid: tuple[int, int]) -> Tensor:
     inside = []
     for axis, count in ((1, rows), (0, columns)):
         low, side = boxes[:, axis : axis + 1], boxes[:, axis + 2 : axis + 3]
-        place = (torch.arange(count, device=boxes.device) + 0.5) / count
+        cells = torch.arange(count, device=boxes.device)
+        place = (cells + 0.5) / count
         covered = (place >= low) & (place < low + side)  # [B, count]
-        nearest = ((low + side / 2) * count).floor().clamp(0, count - 1).long()
-        inside.append((covered, torch.zeros_like(covered).scatter(1, nearest, True)))
+        nearest = ((low + side / 2) * count).floor().clamp(0, count - 1)
+        inside.append((covered, cells == nearest))
     (covered_y, middle_y), (covered_x, middle_x) = inside
     box = covered_y[:, :, None] & covered_x[:, None]
     return box | (middle_y[:, :, None] & middle_x[:, None])

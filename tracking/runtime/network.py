@@ -16,19 +16,20 @@ import torch
 from torch import Tensor
 
 from lightvit_dense.errors import UserError, require_known
+from lightvit_dense_runtime.tasks import Tracker as ExportedTracker
 
-from ..deploy.frame_module import FrameModule, ranking_weights
+from ..deploy import fingerprint
+from ..deploy.frame_module import FrameModule
 from ..deploy.frame_network import Found, FrameNetwork
-from ..deploy.onnx_network import OnnxNetwork
 from ..models.decoding import decode_maps, hann_window, tied_boxes
 from ..structures import TrackSample
 
-BACKENDS = ('torch', 'plain', 'onnx', 'onnx-int8')
+BACKENDS = ('torch', 'plain', 'exported')
 """Ways to compute a frame.
 
 'torch' needs nothing but torch and has all needless work taken out; 'plain' is the model as it is
-trained; 'onnx' and 'onnx-int8' need the package onnxruntime and run on
-the CPU, several targets one after the other.
+trained; 'exported' is a file of ``tools/deploy/export.py`` in its runtime, on the CPU, several
+targets one after the other.
 """
 
 
@@ -86,19 +87,18 @@ class TorchNetwork(FrameNetwork):
         self.module = FrameModule(model, window, eliminate).eval().to(self.device)
 
     def _begin(self, crop: np.ndarray, box: Tensor) -> tuple[Tensor, ...]:
-        template = self.module.template(torch.from_numpy(crop).to(self.device))
-        return (*template, ranking_weights(self.model, box))
+        return self.module.template(torch.from_numpy(crop).to(self.device), box.to(self.device))
 
     def _find(self, crops: list[np.ndarray]) -> list[Found]:
         images = [torch.from_numpy(crop).to(self.device) for crop in crops]
         if len(images) == 1:
-            rows = self.module(images[0], *self._states[0])[None]
+            rows = self.module(images[0], *self._states[0])[0][None]
         else:
             states = map(torch.stack, zip(*self._states, strict=True))
             with warnings.catch_warnings():
                 # On a CPU attention alone is computed target by target, at no cost.
                 warnings.filterwarnings('ignore', 'There is a performance drop')
-                rows = torch.vmap(self.module)(torch.stack(images), *states)
+                rows = torch.vmap(self.module)(torch.stack(images), *states)[0]
         return [(row[:4].astype(np.float64), float(row[4])) for row in rows.cpu().numpy()]
 
 
@@ -109,20 +109,31 @@ def build_network(
     path: str | Path | None = None,
     window: bool | None = None,
     eliminate: bool = True,
-) -> FrameNetwork:
+) -> Any:
     """Make the network that a runtime tracker calls; it copies the weights.
 
     ``model`` is an :class:`OneStreamTracker` in evaluation mode, on its device, ``backend`` one of
     ``BACKENDS``. Threads are those of torch in this process, or of the other runtime; ``path`` is
-    the folder of exported files; for the others see :func:`export_tracker`.
+    the exported file. ``window`` says whether a Hann window favours the middle of the search crop,
+    ``eliminate`` whether search tokens drop out.
     """
     require_known(backend, BACKENDS, 'backend')
+    if (path is not None) != (backend == 'exported'):
+        raise UserError(
+            "backend 'exported' needs path=FILE, which tools/deploy/export.py writes"
+            if path is None
+            else f'backend {backend!r} reads no files: leave out path={path}'
+        )
     if window is None:
         window = bool(model.test_cfg['window'])
-    if backend.startswith('onnx'):
-        return OnnxNetwork(model, path, window, eliminate, backend == 'onnx-int8', threads)
     if path is not None:
-        raise UserError(f'backend {backend!r} reads no files: leave out path={path}')
+        network = ExportedTracker(path, threads=threads)
+        if network.metadata.get('fingerprint') != fingerprint(model, window, eliminate):
+            raise UserError(
+                f'{path} was exported from other weights or with other options than this tracker '
+                'has; export it anew or name another file'
+            )
+        return network
     if threads is not None:
         torch.set_num_threads(threads)
     if backend == 'plain':

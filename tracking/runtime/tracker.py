@@ -1,7 +1,7 @@
 """A tracker as one calls it: the target's box once, then a frame at a time."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ class Tracker:
         device: 'cpu', 'cuda', ... for a config; a GPU if there is one.
         backend: How the network is computed, see :func:`~tracking.runtime.network.build_network`.
         threads: Threads of the network; the runtime's choice by default.
-        path: Folder of exported files, for the backends that read some.
+        path: Exported file, for the backend 'exported'.
         window: Whether a Hann window favours the middle of the search crop; by default as the
             model's ``test_cfg`` says.
         margin: Pixels of the box that are kept in the frame, and its least side; likewise.
@@ -100,13 +100,12 @@ class Tracker:
         if margin is not None and margin <= 0:
             raise UserError(f'margin={margin}: must be positive, in pixels')
         self.model: Any = None
-        self.network: Any
-        known: Mapping[str, Any]
         if isinstance(model, (str, Path)) and Path(model).suffix in RUNTIMES:
             if any((checkpoint, path, backend != 'torch', window is not None)):
                 raise UserError(f'{model} is an exported file: it takes device and threads alone')
-            self.network = runtime.Tracker(model, provider=str(device or 'cpu'), threads=threads)
-            known = self.network.metadata
+            options: Any = dict(provider=str(device or 'cpu'), threads=threads)
+            self.network: Any = runtime.Tracker(model, **options)
+            known: dict[str, Any] = self.network.metadata
         else:
             if not isinstance(model, nn.Module):
                 model = build_model(model, checkpoint, check_device(device))

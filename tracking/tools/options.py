@@ -12,8 +12,9 @@ from lightvit_dense.utils.progress import Display, Progress
 
 def add_backend(parser: argparse.ArgumentParser) -> None:
     """Add how and where the network is computed."""
-    parser.add_argument('--backend', default='torch', help='how the network is computed')
-    parser.add_argument('--exported', metavar='DIR', help='exported files for the backend')
+    text = 'how the network is computed: torch, plain or exported (default: torch)'
+    parser.add_argument('--backend', default='torch', help=text)
+    parser.add_argument('--exported', metavar='FILE', help='file for --backend exported')
     parser.add_argument('--device', help="'cpu', 'cuda', 'cuda:1' (default: a GPU if there is one)")
 
 

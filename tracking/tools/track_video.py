@@ -3,8 +3,6 @@ r"""Follow targets through a video, a folder of frames, or what a camera sees.
 ``--attention`` draws what the network looks at in some frames, block by block: which candidates are
 eliminated, and the attention of the template to the others.
 
-``--model`` takes an exported file, which needs neither config nor checkpoint.
-
 Example:
     python -m tracking.tools.track_video walk.mp4 --config CONFIG.py --checkpoint CHECKPOINT.pth \
         --box 120 80 60 140 --out followed.mp4 --txt boxes.txt
