@@ -15,8 +15,9 @@ import torch
 from torch.autograd import DeviceType
 
 from lightvit_dense.errors import UserError, run_tool
+from tests.helpers.small_dense import classifier_config
 from tools.benchmark import harness, run
-from tools.benchmark.cases import pretrain_step, tracking_fps, training
+from tools.benchmark.cases import deploy, pretrain_step, tracking_fps, training
 from tools.benchmark.references.ostrack import build_tracker
 
 Found = tuple[dict, str]
@@ -210,6 +211,20 @@ def test_tracking_fps(measure: Callable[..., Found], monkeypatch: pytest.MonkeyP
     assert reference['speedup'] == 1
     assert onnx['gflop'] == ours['gflop'] < reference['gflop']
     assert '**vit-tiny, 1 thread(s)**' in text
+
+
+def test_deploy(measure: Callable[..., Found], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploy, 'config_of', lambda name: classifier_config())
+    words = '--runtimes onnx executorch --precisions fp16 --threads 1 --passes 2 --repeats 3'
+    found, text = measure(f'deploy --models tiny {words} --picture 40 50')
+    eager, onnx, phone = found['results']
+    assert (eager['way'], eager['faster'], eager['calls']) == ('torch', 1, 6)
+    assert (onnx['precision'], onnx['calls']) == ('fp16', 6)
+    assert onnx['faster'] == pytest.approx(eager['p50_ms'] / onnx['p50_ms'])
+    assert onnx['p50_ms'] <= onnx['p99_ms']
+    assert 0.01 < onnx['mb'] < 1
+    assert 'no layer norm in fp16' in phone['unavailable']
+    assert '| tiny | executorch | fp16 | 1 |  |' in text
 
 
 def test_classification_speed(measure: Callable[..., Found], tmp_path: Path) -> None:

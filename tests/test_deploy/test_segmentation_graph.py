@@ -68,7 +68,8 @@ def segmentor(options: dict) -> tuple[Any, Any]:
 
 def agreement(model: Any, cfg: Any, sizes: list, labels_of: Any) -> float:
     """Return the part of all pixels to which the inferencer gives the same label."""
-    infer, same, pixels = apis.SegmentationInferencer(cfg, model=model), 0, 0
+    names, same, pixels = [str(label) for label in range(model.out_channels)], 0, 0
+    infer = apis.SegmentationInferencer(cfg, names=names, model=model)
     for seed, size in enumerate(sizes):
         image = picture(*size, seed=seed)
         mine, expected = labels_of(np.stack([image] * 2)), infer([image])[0].label_map

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightvit_dense.deploy.quantize import export_int8
 
 from lightvit_dense import apis
 from lightvit_dense.apis.configs import load_config
@@ -39,19 +38,19 @@ from lightvit_dense_runtime import open_model
 
 from .. import harness
 
-CLASSIFIER = 'configs/imagenet/finetune_scratch_vit-tiny_original_300e.py'
-RIVAL, TIMM_NAME = 'mobilenet_v3', 'mobilenetv3_large_100'
 CPU = torch.device('cpu')
-DEFAULTS = [
-    CLASSIFIER,
-    RIVAL,
-    'configs/toyworld/maskrcnn_scratch.py',
-    'configs/coco/maskrcnn_scratch_tiny.py',
-    'configs/ade20k/upernet_scratch_tiny.py',
-    'configs/lasot/ostrack256_scratch_tiny.py',
-]
+CONFIGS = Path(__file__).parents[3] / 'configs'
+CLASSIFIER = str(CONFIGS / 'imagenet' / 'finetune_scratch_vit-tiny_original_300e.py')
+RIVAL, TIMM_NAME = 'mobilenet_v3', 'mobilenetv3_large_100'
+TASKS = (
+    'toyworld/maskrcnn_scratch.py',
+    'coco/maskrcnn_scratch_tiny.py',
+    'ade20k/upernet_scratch_tiny.py',
+    'lasot/ostrack256_scratch_tiny.py',
+)
+DEFAULTS = [CLASSIFIER, RIVAL, *(str(CONFIGS / name) for name in TASKS)]
 OPTIONS = {
-    'models': dict(nargs='+', default=DEFAULTS, metavar='CONFIG', help=f'configs, or {RIVAL}'),
+    'models': dict(nargs='+', default=DEFAULTS, metavar='CONFIG', help=f'or {RIVAL}'),
     'runtimes': dict(nargs='+', choices=list(SUFFIXES), default=list(SUFFIXES), help='which'),
     'precisions': dict(nargs='+', choices=PRECISIONS, default=['fp32', 'int8'], help='of files'),
     'threads': dict(nargs='+', type=harness.count, default=[1, 2], help='numbers of CPU threads'),
@@ -99,11 +98,8 @@ def write(name: str, to: str, precision: str, picture: list[int], path: Path) ->
     try:
         check_target(path, to, precision)
         graph, inputs = graph_of(name, to, picture)
-        about = describe(graph, CLASSIFIER, CLASSIFIER)
-        if precision == 'int8':
-            export_int8(graph, path, to, about, [inputs] * 2, float_part=0)
-        else:
-            export(graph, path, to, about, precision)
+        about = describe(graph, name, __file__)
+        export(graph, path, to, about, precision, [inputs] if precision == 'int8' else [])
     except UserError as reason:
         return {'unavailable': str(reason)}
     size = sum(file.stat().st_size for file in path.parent.glob(f'{path.stem}.*')) / 2**20
