@@ -3,7 +3,6 @@
 import pytest
 import timm
 import torch
-from lightvit_dense.deploy.onnx_export import compare_onnx, export_onnx, onnx_session
 from mmdet.models.backbones import SwinTransformer as MMDetSwin
 from torch import Tensor
 

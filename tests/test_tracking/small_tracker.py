@@ -4,9 +4,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from lightvit_dense.deploy import export_onnx
-from lightvit_dense.deploy.metadata import describe
-from tracking.deploy import TrackingGraph
+from lightvit_dense.deploy import SUFFIXES, describe, export, make_graph
 from tracking.models import OneStreamTracker
 from tracking.structures import TrackSample
 
@@ -69,11 +67,10 @@ def write_tracker_files(folder, model):
     return str(config), str(checkpoint)
 
 
-def export_tracker(folder, model, **options):
-    """Write a tracker as an ONNX file; return its path."""
-    graph = TrackingGraph(model, **options).eval()
-    about = describe(graph, *write_tracker_files(folder, model))
-    return export_onnx(graph, folder / 'tracker.onnx', about)
+def export_tracker(folder, model, to='onnx'):
+    """Write a tracker as a file; return its path."""
+    graph, path = make_graph(model, None), folder / f'tracker{SUFFIXES[to]}'
+    return export(graph, path, to, describe(graph, *write_tracker_files(folder, model)))
 
 
 def pairs(count=2):

@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 import torch
 
+from lightvit_dense.deploy import make_graph
 from lightvit_dense.errors import UserError
-from tracking.deploy import TrackingGraph
+from tests.helpers.tools import call_tool
 from tracking.deploy.optimized_head import OptimizedCenterHead, folded_layers
 from tracking.models.decoding import hann_window
 from tracking.models.joint_attention import joint_attention
 from tracking.runtime.network import build_network
 
-from .small_tracker import HIERA, export_tracker
+from .small_tracker import HIERA, export_tracker, write_tracker_files
 from .small_tracker import trained_tracker as tracker
 
 BOX = np.array([8.0, 6.0, 14.0, 18.0])
@@ -122,8 +123,6 @@ def test_the_template_is_embedded_once():
     first = network(crop(64, 2))[0]
     np.testing.assert_array_equal(network(crop(64, 2))[0], first)
     assert len(calls) == 1
-    network.set_template(crop(32, 9), BOX)
-    assert np.abs(network(crop(64, 2))[0] - first).max() > 1e-4  # another target
 
 
 @pytest.mark.parametrize('backbone', [dict(elimination=dict(blocks=(0, 1), keep=0.3)), HIERA])
@@ -131,9 +130,7 @@ def test_without_elimination_all_ways_keep_all_tokens(backbone):
     model, whole = tracker(backbone), tracker(backbone)
     share = model.backbone.final_keep_ratio
     whole.backbone.elimination_blocks = ()
-    want, pruned = (
-        aimed(one, way)(crop(64, 2))[0] for one, way in ((whole, 'plain'), (model, 'torch'))
-    )
+    want, pruned = aimed(whole, 'plain')(crop(64, 2))[0], aimed(model)(crop(64, 2))[0]
     for way in ('plain', 'torch'):
         found = aimed(model, way, eliminate=False)(crop(64, 2))[0]
         np.testing.assert_allclose(found, want, atol=1e-3)
@@ -149,16 +146,17 @@ def tokens_left(network, search):
     for block in joint_attention(network.model.backbone, *inputs.values(), mask):
         scores = block.ranking[0].mean(0).numpy()
         gone = np.isin(block.search_ids[0].numpy(), block.eliminated[0].numpy())
-        if gone.any():
-            gap = min(gap, scores[~gone].min() - scores[gone].max())
+        gap = min(gap, scores[~gone].min() - scores[gone].max(initial=-np.inf))
         left -= set(block.eliminated[0].tolist())
     return left, gap
 
 
 @pytest.fixture(scope='module')
 def exported(tmp_path_factory):
-    model = tracker()
-    return model, export_tracker(tmp_path_factory.mktemp('exported'), model)
+    model, folder = tracker(), tmp_path_factory.mktemp('exported')
+    words = (*write_tracker_files(folder, model), '--out', folder / 'tracker.onnx')
+    call_tool('deploy/export.py', *words)
+    return model, words[-1]
 
 
 def compare(model, path, count):
@@ -171,12 +169,10 @@ def compare(model, path, count):
         for number in range(count):
             search = crop(64, 100 + number, border=number)
             (left, gap), ((box, score),) = tokens_left(plain, search), file.find_all([search])
-            cells = file.network(**given, search=search)['cells']
-            assert cells.dtype == np.int64
-            if gap < 1e-7:  # random tokens that tie up to rounding
+            if gap < 1e-7:  # two tokens tie up to rounding: either may stay
                 ties += 1
-                assert len(set(cells.tolist()) - left) <= 3
                 continue
+            cells = file.network(**given, search=search)['cells']
             assert sorted(cells.tolist()) == sorted(left)
             assert np.abs(box - plain.tied(search)).max(1).min() < 1e-3
             assert score == pytest.approx(plain(search)[1], abs=1e-4)
@@ -187,20 +183,22 @@ def test_the_file_keeps_the_tokens_and_finds_the_boxes_of_the_model(exported):
     compare(*exported, count=20)
 
 
-@pytest.mark.parametrize('case', ['box', 'few left', 'no elimination', 'mlp', 'hiera'])
-def test_other_parts_can_be_exported(case, tmp_path):
+OTHERS = {'few left': 'openvino', 'box': 'executorch', 'no elimination': 'onnx', 'hiera': 'onnx'}
+
+
+@pytest.mark.parametrize(('case', 'to'), OTHERS.items())
+def test_other_parts_and_runtimes(case, to, tmp_path):
     model = tracker(**CASES[case])
-    compare(model, export_tracker(tmp_path, model), count=3)
+    compare(model, export_tracker(tmp_path, model, to), count=3)
 
 
-def test_tied_cells_are_all_right():
-    """With equal scores everywhere the window's four middle cells tie."""
-    model, search = tracker(), crop(64, 2)
+def test_of_equal_scores_the_four_middle_cells_of_the_window_tie():
+    model = tracker()
     torch.nn.init.zeros_(model.head.score[-1].weight)
-    tied = aimed(model, 'plain').tied(search)
-    assert tied.shape == (4, 4)
-    assert np.abs(np.diff(tied, axis=0)).max() > 1
-    assert np.abs(tied - aimed(model)(search)[0]).max(1).min() < 1e-3
+    tied = aimed(model, 'plain').tied(crop(64, 2))
+    off = np.sort(np.abs(tied - aimed(model)(crop(64, 2))[0]).max(1))
+    assert off[0] < 1e-3 < 1 < off[1]
+    assert len(tied) == 4
 
 
 def test_wrong_calls_are_refused(exported):
@@ -217,7 +215,7 @@ def test_wrong_calls_are_refused(exported):
         (lambda: build_network(other, 'exported', path=path), r'tracker\.onnx .* other weights'),
         (lambda: build_network(model, 'exported', path=path, window=False), 'other options'),
         (lambda: build_network(model, 'exported', path=path, eliminate=False), 'other options'),
-        (lambda: TrackingGraph(model, size=(64, 64)), 'leave out the size'),
+        (lambda: make_graph(model, None, (64, 64)), 'leave out the size'),
     ):
         with pytest.raises((UserError, ValueError), match=message):
             call()

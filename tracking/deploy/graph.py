@@ -5,7 +5,6 @@ import json
 from typing import Any
 
 import torch
-from mmengine.config import Config
 from torch import Tensor
 
 from lightvit_dense.deploy import Graph
@@ -53,7 +52,7 @@ class TrackingGraph(Graph):
     def __init__(
         self,
         model: Any,
-        cfg: Config | None = None,
+        cfg: Any = None,
         size: Any = None,
         window: bool | None = None,
         eliminate: bool = True,
@@ -62,7 +61,8 @@ class TrackingGraph(Graph):
         if size is not None:
             raise UserError('a tracker has the sizes of its config: leave out the size')
         window = bool(model.test_cfg['window'] if window is None else window)
-        self.frame = FrameModule(model, window, eliminate)
+        frame: Any = FrameModule(model, window, eliminate)
+        self.frame = frame.to(memory_format=torch.contiguous_format)  # XNNPACK takes no other
         names = ('template_size', 'search_size', 'template_factor', 'search_factor')
         self._about = {name: getattr(model, name) for name in names}
         self._about |= dict(window=window, margin=model.test_cfg['margin'])

@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lightvit_dense.deploy import export_onnx
-from lightvit_dense.deploy.metadata import describe
+from lightvit_dense.deploy import describe, export
 from lightvit_dense.utils.environment import count_flops
 from tracking.deploy import TrackingGraph
 from tracking.runtime import Tracker
@@ -49,7 +48,8 @@ def exported(model: Any, folder: str, eliminate: bool) -> Path:
     weights = Path(folder, 'random.pth')
     torch.save(model.state_dict(), weights)
     graph = TrackingGraph(model, eliminate=eliminate).eval()
-    return export_onnx(graph, weights.with_suffix('.onnx'), describe(graph, weights, weights))
+    about = describe(graph, weights, weights)
+    return export(graph, weights.with_suffix('.onnx'), 'onnx', about)
 
 
 class Turn:
