@@ -1,5 +1,6 @@
 """Segmentors as graphs: the labels are those of the Python inferencer."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ SIZES = [(48, 64), (100, 180), (301, 90), (70, 333), (17, 23)]
 def segmentor(options: dict) -> tuple[Any, Any]:
     """Build a small segmentor; returns it and its config."""
     cfg = segmentor_config()
-    cfg.merge_from_dict(dict(model=dict(options)))
+    cfg.merge_from_dict(copy.deepcopy(dict(model=options)))
     cfg.model.test_cfg = ConfigDict(options.get('test_cfg', dict(mode='whole')))
     if cfg.model.test_cfg.mode == 'slide':
         cfg.test_dataloader.dataset.pipeline[1].scale = (4 * SIDE, SIDE)

@@ -42,6 +42,7 @@ CPU = torch.device('cpu')
 CONFIGS = Path(__file__).parents[3] / 'configs'
 CLASSIFIER = str(CONFIGS / 'imagenet' / 'finetune_scratch_vit-tiny_original_300e.py')
 RIVAL, TIMM_NAME = 'mobilenet_v3', 'mobilenetv3_large_100'
+PICTURE = (480, 640)
 TASKS = (
     'toyworld/maskrcnn_scratch.py',
     'coco/maskrcnn_scratch_tiny.py',
@@ -54,9 +55,6 @@ OPTIONS = {
     'runtimes': dict(nargs='+', choices=list(SUFFIXES), default=list(SUFFIXES), help='which'),
     'precisions': dict(nargs='+', choices=PRECISIONS, default=['fp32', 'int8'], help='of files'),
     'threads': dict(nargs='+', type=harness.count, default=[1, 2], help='numbers of CPU threads'),
-    'picture': dict(
-        type=harness.count, nargs=2, default=[480, 640], metavar=('H', 'W'), help='in pixels'
-    ),
     'passes': dict(type=harness.count, default=3, help='passes over all ways'),
     'budget': dict(type=float, default=10.0, help='seconds of timed calls a way and pass'),
     'repeats': 50,
@@ -74,7 +72,7 @@ def config_of(name: str) -> Any:
     return cfg
 
 
-def graph_of(name: str, to: str, picture: list[int]) -> tuple[Graph, dict[str, np.ndarray]]:
+def graph_of(name: str, to: str) -> tuple[Graph, dict[str, np.ndarray]]:
     """Return the graph of a model for a runtime, and its inputs."""
     cfg = config_of(name)
     torch.manual_seed(0)
@@ -85,19 +83,19 @@ def graph_of(name: str, to: str, picture: list[int]) -> tuple[Graph, dict[str, n
         model.data_preprocessor = prepare
     graph = make_graph(model, cfg)
     if to == 'executorch' and graph.task == 'segmentation':
-        graph = make_graph(model, cfg, (picture[0], picture[1]))
+        graph = make_graph(model, cfg, PICTURE)
     inputs = dict(zip(graph.input_names, (x.numpy() for x in graph.example()), strict=True))
     if 'image' in inputs:
         rng = np.random.default_rng(0)
-        inputs['image'] = rng.integers(0, 256, (1, *picture, 3), dtype=np.uint8)
+        inputs['image'] = rng.integers(0, 256, (1, *PICTURE, 3), dtype=np.uint8)
     return graph, inputs
 
 
-def write(name: str, to: str, precision: str, picture: list[int], path: Path) -> dict[str, Any]:
+def write(name: str, to: str, precision: str, path: Path) -> dict[str, Any]:
     """Export a model and keep its inputs; returns the size in MiB, or why there is no file."""
     try:
         check_target(path, to, precision)
-        graph, inputs = graph_of(name, to, picture)
+        graph, inputs = graph_of(name, to)
         about = describe(graph, name, __file__)
         export(graph, path, to, about, precision, [inputs] if precision == 'int8' else [])
     except UserError as reason:
@@ -107,9 +105,9 @@ def write(name: str, to: str, precision: str, picture: list[int], path: Path) ->
     return {'mb': size}
 
 
-def eager(name: str, picture: list[int]) -> tuple[harness.Call, torch.nn.Module]:
+def eager(name: str) -> tuple[harness.Call, torch.nn.Module]:
     """Return the call of torch, and its model."""
-    graph, inputs = graph_of(name, 'torch', picture)
+    graph, inputs = graph_of(name, 'torch')
     if name != RIVAL and 'image' in inputs:
         infer = apis.make_inferencer(config_of(name), device='cpu')
         return partial(infer, inputs['image'][0]), infer.model
@@ -120,13 +118,13 @@ def work(args: argparse.Namespace, task: Mapping[str, Any]) -> dict[str, Any]:
     """Write a file, or time it or torch: seconds of calls, and MiB of weights and computing."""
     name, path = task['model'], Path(task.get('file', ''))
     if 'to' in task:
-        return write(name, task['to'], task['precision'], args.picture, path)
+        return write(name, task['to'], task['precision'], path)
     if path.suffix:
         held = harness.held_memory_mb(CPU)
         inputs = dict(np.load(path.with_suffix('.npz')))
         call: harness.Call = partial(open_model(path, threads=task['threads']), **inputs)
     else:
-        call, model = eager(name, args.picture)
+        call, model = eager(name)
         weights = sum(p.numel() * p.element_size() for p in model.parameters())
         held = harness.held_memory_mb(CPU) - weights / 2**20
     seconds = environment.time_calls(call, args.repeats, 3, budget=args.budget)
@@ -177,7 +175,7 @@ COLUMNS: dict[str, harness.Column] = {
     'why not': '{unavailable}',
 }
 NOTE = (
-    'One picture at a time, calls of all passes together. Faster than torch with as many threads. '
+    'Pictures of 640x480 px one at a time, calls of all passes together. Faster than torch with as many threads. '
     'Peak MiB is of weights and computing, without libraries.'
 )
 
