@@ -6,5 +6,6 @@ from .export import PRECISIONS, SUFFIXES, check_target, export
 from .graph import Graph, make_graph
 from .metadata import describe
 from .preprocess import Preprocess
+from .segmentation import SegmentationGraph
 
 register_late(GRAPHS, 'DetectionGraph', 'deploy.detection')  # of mmdet

@@ -78,18 +78,25 @@ def cpp_compiler() -> str | None:
     return next((found for name in names if (found := shutil.which(name))), None)
 
 
+_SIMD = ('avx2', 'avx_vnni', 'avx512f', 'avx512_vnni', 'avx512_bf16', 'amx_int8', 'amx_bf16')
+
+
 def hardware() -> dict[str, object]:
     """Return what the numbers were measured on: CPU, cores, torch threads, memory, GPU if any."""
     import psutil
 
     cpu, info = platform.processor() or platform.machine(), Path('/proc/cpuinfo')
+    simd: list[str] = []
     if info.is_file():
         lines = info.read_text(encoding='utf-8', errors='replace').splitlines()
         names = (line.split(':', 1)[1].strip() for line in lines if line.startswith('model name'))
         cpu = next(names, cpu)
+        flags = next((line.split() for line in lines if line.startswith('flags')), [])
+        simd = [name for name in _SIMD if name in flags]
     limited = hasattr(os, 'sched_getaffinity')
     found: dict[str, object] = {
         'cpu': cpu,
+        'simd': ' '.join(simd),
         'cores': len(os.sched_getaffinity(0)) if limited else os.cpu_count() or 1,
         'torch_threads': torch.get_num_threads(),
         'memory_gb': round(psutil.virtual_memory().total / 2**30, 1),

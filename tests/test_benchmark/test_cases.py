@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from argparse import Namespace
 from collections.abc import Callable
 from functools import partial
@@ -15,8 +16,9 @@ import torch
 from torch.autograd import DeviceType
 
 from lightvit_dense.errors import UserError, run_tool
+from tests.helpers.small_dense import classifier_config
 from tools.benchmark import harness, run
-from tools.benchmark.cases import pretrain_step, tracking_fps, training
+from tools.benchmark.cases import deploy, pretrain_step, tracking_fps, training
 from tools.benchmark.references.ostrack import build_tracker
 
 Found = tuple[dict, str]
@@ -210,12 +212,28 @@ def test_tracking_fps(measure: Callable[..., Found], monkeypatch: pytest.MonkeyP
     assert '**vit-tiny, 1 thread(s)**' in text
 
 
+def test_deploy(measure: Callable[..., Found], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploy, 'config_of', lambda name: classifier_config())
+    monkeypatch.setattr('mmengine.model.BaseModule.init_weights', lambda self: None)  # it prints
+    monkeypatch.setitem(sys.modules, 'executorch', None)
+    words = '--runtimes onnx executorch --precisions fp32 --threads 1 --passes 2 --repeats 3'
+    found, text = measure(f'deploy --models tiny {words}')
+    eager, onnx, phone = found['results']
+    assert (eager['way'], eager['faster'], eager['calls']) == ('torch', 1, 6)
+    assert (onnx['precision'], onnx['calls']) == ('fp32', 6)
+    assert onnx['faster'] == pytest.approx(eager['p50_ms'] / onnx['p50_ms'])
+    assert onnx['p50_ms'] <= onnx['p99_ms']
+    assert 0.01 < onnx['mb'] < 1
+    assert 'executorch is not installed' in phone['unavailable']
+    assert '| tiny | executorch | fp32 | 1 |  |' in text
+
+
 def test_classification_speed(measure: Callable[..., Found], tmp_path: Path) -> None:
     words = 'classification_speed --models timm:test_vit --batch 2 --repeats 3 --device cpu'
-    found, text = measure(f'{words} --passes 2 --modes throughput onnx --out {tmp_path}/out')
+    found, text = measure(f'{words} --passes 2 --modes throughput latency --out {tmp_path}/out')
     (row,) = found['results']
     assert (row['image_size'], row['size']['parameters']) == (160, 371_240)
-    assert row['onnx']['relative_error'] < 1e-5
+    assert row['latency']['relative_error'] == 0
     assert row['throughput']['samples'] == 2  # a third of the repeats, in two passes
     assert '| timm:test_vit | 160 | 0.37 |' in text
     assert '| MAE-Tiny | 6 | *not run* |' in (tmp_path / 'out/table2.md').read_text()

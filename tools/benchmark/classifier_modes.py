@@ -6,14 +6,12 @@ machine lacks. How to measure is told by the options of the case ``classificatio
 
 from argparse import Namespace
 from collections.abc import Callable
-from copy import deepcopy
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lightvit_dense.deploy.export import OPSET
 from lightvit_dense.errors import UserError
 from lightvit_dense.utils import environment
 
@@ -26,7 +24,6 @@ TOLERANCE = {'none': 1e-3, 'bf16': 0.1}  # relative to the largest logit
 MODES = {
     'throughput': 'images/s',
     'latency': 'ms for one image, eager',
-    'onnx': 'ms for one image, ONNX Runtime on the CPU',
     'compiled': 'ms for one image, compiled',
 }
 """What can be measured besides the size, in this order; throughput first, for its peak memory."""
@@ -66,23 +63,6 @@ def compiled(model: nn.Module, image: Tensor, args: Namespace) -> Measured:
     return partial(predict, fast, image, args), error.item()
 
 
-def onnx(model: nn.Module, image: Tensor, args: Namespace) -> Measured:
-    """Export the model to ONNX Runtime (CPU, fp32), and compare it with torch."""
-    runtime = environment.import_extra('onnxruntime')
-    environment.import_extra('onnxscript')
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = args.threads or torch.get_num_threads()
-    with torch.no_grad():
-        program: Any = torch.onnx.export(
-            model, (image,), dynamo=True, opset_version=OPSET, verbose=False
-        )
-        expected = model(image).numpy()
-    session = runtime.InferenceSession(program.model_proto.SerializeToString(), options)
-    inputs = {session.get_inputs()[0].name: image.numpy()}
-    error = abs(session.run(None, inputs)[0] - expected).max() / abs(expected).max()
-    return lambda: session.run(None, inputs), float(error)
-
-
 def attempt(measurement: Callable[[], Cell]) -> Cell:
     """Return a cell whatever happens."""
     try:
@@ -103,11 +83,9 @@ def measure_model(entry: Classifier, args: Namespace) -> dict[str, Cell]:
     if 'model' not in built:
         return dict.fromkeys(('size', *args.modes), built)
     size = attempt(lambda: size_cell(built['model'], entry.size))
-    # ONNX takes it in fp32 on the CPU.
-    plain = deepcopy(built['model']) if 'onnx' in args.modes else built['model']
     model, generator = built['model'].to(args.device), torch.Generator().manual_seed(1)
     images = torch.randn(args.batch, 3, entry.size, entry.size, generator=generator)
-    on_cpu, images = images[:1].clone(), images.to(args.device)
+    images = images.to(args.device)
     image = images[:1].clone()
 
     def latency(call: harness.Call, error: float, tolerance: float) -> Cell:
@@ -119,7 +97,6 @@ def measure_model(entry: Classifier, args: Namespace) -> dict[str, Cell]:
     measurements: dict[str, Callable[[], Cell]] = {
         'throughput': lambda: throughput(model, images, args),
         'latency': lambda: latency(partial(predict, model, image, args), 0.0, 0.0),
-        'onnx': lambda: latency(*onnx(plain, on_cpu, args), TOLERANCE['none']),
         'compiled': lambda: latency(*compiled(model, image, args), TOLERANCE[args.amp]),
     }
     return {'size': size} | {m: attempt(measurements[m]) for m in MODES if m in args.modes}

@@ -297,7 +297,8 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
     machine = environment.hardware()
     machine |= {'device': getattr(args, 'device', 'cpu'), 'amp': getattr(args, 'amp', 'none')}
     machine |= {'load_at_start': round(os.getloadavg()[0], 2), 'torch': str(torch.__version__)}
-    words = '*measured* on {cpu}, {cores} cores, {torch_threads} torch threads, torch {torch}'
+    words = '*measured* on {cpu} ({simd}), {cores} cores, {torch_threads} torch threads, '
+    words += 'torch {torch}'
     if machine['device'] != 'cpu':
         amp = ', mixed precision: {amp}' if 'amp' in args else ''
         words = f'*measured* on {{gpu}}{amp}, torch {{torch}}'

@@ -7,7 +7,7 @@ Transformers" beside what was measured), brought up to date after each pass.
 
 Example:
     python tools/benchmark/run.py classification_speed --modes throughput --out table2
-    python tools/benchmark/run.py classification_speed --modes latency onnx --threads 1 \
+    python tools/benchmark/run.py classification_speed --modes latency compiled --threads 1 \
         --models vit_tiny timm:vit_tiny_patch16_224 configs/imagenet/deit_vit-tiny_300e.py
 """
 
@@ -80,14 +80,12 @@ SPEED_COLUMNS: dict[str, harness.Column] = {
     'peak MiB': '{throughput[peak_memory_mb]:.0f}',
     'ms eager (IQR)': '{latency_text}',
     'ms compiled (IQR)': '{compiled_text}',
-    'ms ONNX (IQR)': '{onnx_text}',
-    'ONNX error': '{onnx[relative_error]:.0e}',
 }
 NOTE = (
     'Speeds are *measured*: the median over all calls of all passes, with the interquartile '
     'range. GMACs count a multiply-add once; activations, norms and pooling are not counted. Peak '
     'MiB is of weights and eager batches, in a process of its own: on a CPU what the process grew '
-    'by. ONNX error is the largest difference from torch over the largest logit.'
+    'by.'
 )
 PAPER_COLUMNS: dict[str, harness.Column] = {
     'network': '{label}',
