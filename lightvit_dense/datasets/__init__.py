@@ -33,6 +33,7 @@ from .transforms import (
     LoadRandomResizedCrop,
     LoadSegmentationMap,
     PackImage,
+    RandomFlip,
     RandomFlipFlag,
     RandomResizedCrop,
 )

@@ -15,7 +15,7 @@ from lightvit_dense.apis.configs import load_config
 from lightvit_dense.datasets import DatasetError, collate_deferred
 from lightvit_dense.datasets.collate import SharedBytes
 from lightvit_dense.datasets.determinism import seeded
-from lightvit_dense.datasets.transforms import draws
+from lightvit_dense.datasets.draws import Draws
 from lightvit_dense.datasets.transforms.augment import resize_box
 from lightvit_dense.engine.hooks.prefetch import move_batch
 from lightvit_dense.engine.hooks.resources import batch_size
@@ -117,15 +117,28 @@ def test_crops_are_resized_as_torch_does(
     assert torch.equal(resize.crop_and_resize(pixels, crops, sides, size, dtype), found)
 
 
-def test_draws_are_those_of_numpy() -> None:
-    limits = (1, 2, 3, 37, 256, 2**31)
-    for seed in range(50):
-        np.random.seed(seed)
-        wanted = [np.random.uniform(0.08, 1), *map(np.random.randint, limits), np.random.rand()]
-        wanted += [*np.random.permutation(4), np.random.rand()]
-        np.random.seed(seed)
-        found = [draws.uniform(0.08, 1), *map(draws.below, limits), draws.random()]
-        assert [*found, *draws.permutation(4), draws.random()] == wanted
+def test_numbers_are_those_of_splitmix() -> None:
+    """From the reference code (https://prng.di.unimi.it/splitmix64.c), of this seed."""
+    draws = Draws([5, 1234567], 1)
+    found = np.append(draws.take(2)[1], draws.take(1)[1])
+    wanted = [6457827717110365317, 3203168211198807973, 9817491932198370423]
+    assert found.tolist() == [(number >> 11) * 2.0**-53 for number in wanted]
+
+
+@pytest.mark.parametrize('name', RECIPES)
+def test_draws_of_a_sample_depend_on_no_other(name: str) -> None:
+    steps = load_config(RECIPES[name]).train_dataloader.dataset.pipeline
+    deferred = TRANSFORMS.build(dict(type='lightvit_dense.DeferredPipeline', transforms=steps))
+    seeds, shapes = [*range(7), 2**63 - 1], np.array([[256, 300 + n] for n in range(8)])
+    alone = [deferred.draw([seed], shapes[[n]]) for n, seed in enumerate(seeds)]
+    for number, (count, size, crops, drawn) in enumerate(deferred.draw(seeds, shapes)):
+        others = [views[number] for views in alone]
+        assert {view[:2] for view in others} == {(count, size)}
+        parts = [(crops, [v[2] for v in others])]
+        for place, step in enumerate(drawn):
+            parts += [(step[n], [v[3][place][n] for v in others]) for n in (1, 2)]
+        for whole, single in parts:  # [count * B, ...] and B of [count, ...]
+            assert np.array_equal(whole, np.stack(single, 1).reshape(whole.shape))
 
 
 def test_workers_use_memory_again_that_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
