@@ -19,6 +19,7 @@ from lightvit_dense.datasets.draws import Draws
 from lightvit_dense.datasets.transforms.augment import resize_box
 from lightvit_dense.engine.hooks.prefetch import move_batch
 from lightvit_dense.engine.hooks.resources import batch_size
+from lightvit_dense.models import MultiViewPreprocessor
 from lightvit_dense.models.preprocessors import resize
 from lightvit_dense.registry import FUNCTIONS, MODELS, TRANSFORMS
 from tests.helpers.data_sets import batches, build, write_image
@@ -125,20 +126,28 @@ def test_numbers_are_those_of_splitmix() -> None:
     assert found.tolist() == [(number >> 11) * 2.0**-53 for number in wanted]
 
 
+def test_a_single_view_of_several_is_a_list() -> None:
+    steps = geometric(load_config(RECIPES['mocov3']).train_dataloader.dataset.pipeline)
+    steps[1]['views'][1:] = []
+    deferred = [dict(type='lightvit_dense.DeferredPipeline', transforms=steps)]
+    batch = batch_of(deferred, True, 'lightvit_dense.collate_deferred')
+    (view,) = MultiViewPreprocessor([0.0] * 3, [1.0] * 3)(batch)['inputs']
+    assert view.shape == (len(PHOTOS), 3, 224, 224)
+
+
 @pytest.mark.parametrize('name', RECIPES)
 def test_draws_of_a_sample_depend_on_no_other(name: str) -> None:
     steps = load_config(RECIPES[name]).train_dataloader.dataset.pipeline
     deferred = TRANSFORMS.build(dict(type='lightvit_dense.DeferredPipeline', transforms=steps))
     seeds, shapes = [*range(7), 2**63 - 1], np.array([[256, 300 + n] for n in range(8)])
-    alone = [deferred.draw([seed], shapes[[n]]) for n, seed in enumerate(seeds)]
-    for number, (count, size, crops, drawn) in enumerate(deferred.draw(seeds, shapes)):
-        others = [views[number] for views in alone]
-        assert {view[:2] for view in others} == {(count, size)}
-        parts = [(crops, [v[2] for v in others])]
-        for place, step in enumerate(drawn):
-            parts += [(step[n], [v[3][place][n] for v in others]) for n in (1, 2)]
-        for whole, single in parts:  # [count * B, ...] and B of [count, ...]
-            assert np.array_equal(whole, np.stack(single, 1).reshape(whole.shape))
+
+    def arrays(*chosen: int) -> list[np.ndarray]:
+        views = deferred.draw([seeds[n] for n in chosen], shapes[[*chosen]])
+        return [some for view in views for some in (view[2], *sum((s[1:] for s in view[3]), ()))]
+
+    for whole, *alone in zip(arrays(*range(8)), *map(arrays, range(8)), strict=True):
+        # B times [count, ...] -> [count * B, ...]
+        assert np.array_equal(whole, np.stack(alone, 1).reshape(whole.shape))
 
 
 def test_workers_use_memory_again_that_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,8 +74,9 @@ def both_ways(pipeline: list[dict], images: list[np.ndarray]) -> list[tuple[Tens
 def test_each_operation_of_rand_augment_is_pillows(name: str, interpolation: str) -> None:
     transform = transforms.RandAugment('rand-n1', interpolation=interpolation)
     levels = np.array([float(*level) for level in LEVELS[name] for _ in NAMES])
-    images, op = [photo(name, (97, 80)) for name in NAMES] * len(LEVELS[name]), transform._op(name)
-    parameters = transform.parameters(np.full(len(levels), transform.ops.index(op)), levels)
+    images = [photo(name, (97, 80)) for name in NAMES] * len(LEVELS[name])
+    op = next(op for op in transform.ops if op.startswith(name))
+    parameters = transform.columns(np.full(len(levels), transform.ops.index(op)), levels)
     expected = [
         transform.apply(image, [(op, some)])
         for image, some in zip(images, parameters.tolist(), strict=True)

@@ -179,9 +179,6 @@ class RandomFlip(RandomChange):
 
     ops = ('flip',)
 
-    def __init__(self, prob: float = 0.5) -> None:
-        super().__init__(prob)
-
     def apply(self, image: np.ndarray, changes: Changes) -> np.ndarray:
         """Swap left and right."""
         return image[:, ::-1]

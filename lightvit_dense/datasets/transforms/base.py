@@ -25,9 +25,11 @@ class RandomChange(Transform):
     """Changes 'img', RGB, with a probability; the device may do it for a batch."""
 
     ops: tuple[str, ...]  # of DEVICE_OPS, which do what ``apply`` does
-    slots = 1  # how many random numbers ``draw`` needs
+    slots = 2  # how many random numbers ``draw`` needs
+    # Limits of the one parameter, and how many columns repeat it.
+    _low, _high, _columns = 0.0, 0.0, 1
 
-    def __init__(self, prob: float) -> None:
+    def __init__(self, prob: float = 0.5) -> None:
         if not 0 <= prob <= 1:
             raise ValueError(f'{type(self).__name__}: prob={prob} is no probability')
         self.prob = prob
@@ -38,11 +40,9 @@ class RandomChange(Transform):
         Returns which of ``ops`` comes first, second, ..., -1 for none, int [N, n], and their
         parameters, float64 [N, n, P].
         """
-        return np.where(numbers[:, :1] < self.prob, 0, -1), self.parameters(numbers)[:, None]
-
-    def parameters(self, numbers: np.ndarray) -> np.ndarray:
-        """Return the parameters of a change [N, P]; the first number says whether there is one."""
-        return numbers[:, :0]
+        given = self._low + (self._high - self._low) * numbers[:, 1:]
+        changes = np.where(numbers[:, :1] < self.prob, 0, -1)
+        return changes, given.repeat(self._columns, 1)[:, None]
 
     def apply(self, image: np.ndarray, changes: Changes) -> np.ndarray:
         """Return a changed copy of uint8 [H, W, 3]."""

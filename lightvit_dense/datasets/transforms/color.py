@@ -62,13 +62,13 @@ class ColorJitter(RandomChange):
         self.brightness, self.contrast = brightness, contrast
         self.saturation, self.hue = saturation, hue
         ranges = [(max(0.0, 1 - most), 1 + most) for most in (brightness, contrast, saturation)]
-        self._low, high = np.array([*ranges, (-hue, hue)]).T
-        self._span = high - self._low
+        self._least, most = np.array([*ranges, (-hue, hue)]).T
+        self._span = most - self._least
 
     def draw(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Draw which operation comes when, and its factor; one of strength 0 is left out."""
         order = numbers[:, 1:5].argsort(1)
-        factors = self._low[order] + self._span[order] * numbers[:, 5:]
+        factors = self._least[order] + self._span[order] * numbers[:, 5:]
         changes = (numbers[:, :1] < self.prob) & (self._span[order] > 0)
         return np.where(changes, order, -1), factors[..., None]
 
@@ -104,19 +104,15 @@ class GaussianBlur(RandomChange):
         sigma: Least and greatest standard deviation in pixels.
     """
 
-    ops, slots = ('blur',), 2
+    ops = ('blur',)
 
     def __init__(self, sigma: Sequence[float] = (0.1, 2.0), prob: float = 0.5) -> None:
         super().__init__(prob)
         low, high = sigma
         if not 0 < low <= high:
             raise ValueError(f'GaussianBlur: sigma={tuple(sigma)} must be positive and ascending')
-        self.sigma = (low, high)
-
-    def parameters(self, numbers: np.ndarray) -> np.ndarray:
-        """Draw the width; it stands once for each weight of half the widest kernel."""
-        low, high = self.sigma
-        return (low + (high - low) * numbers[:, 1:]).repeat(math.ceil(4 * high) + 1, 1)
+        self.sigma = self._low, self._high = low, high
+        self._columns = math.ceil(4 * high) + 1  # a weight each of half the widest kernel
 
     def apply(self, image: np.ndarray, changes: Changes) -> np.ndarray:
         """Blur; the kernel reaches four widths to each side."""
@@ -135,11 +131,7 @@ class Solarize(RandomChange):
         super().__init__(prob)
         if not 0 <= threshold <= 256:
             raise ValueError(f'Solarize: threshold={threshold} is not within 0..256')
-        self.threshold = threshold
-
-    def parameters(self, numbers: np.ndarray) -> np.ndarray:
-        """Return the threshold."""
-        return np.full((len(numbers), 1), float(self.threshold))
+        self.threshold = self._low = self._high = threshold
 
     def apply(self, image: np.ndarray, changes: Changes) -> np.ndarray:
         """Invert."""
@@ -184,18 +176,13 @@ class RandAugment(RandomChange):
         self.augment = rand_augment_transform(policy, options)
         allow_zero_bits(self.augment.ops)
         names = [op.aug_fn.__name__ for op in self.augment.ops]
-        self.ops = (*map(self._op, names),)
+        moves = ('rotate', 'shear', 'translate')
+        self.ops = tuple(n + f'_{interpolation}' * n.startswith(moves) for n in names)
         self._changes = dict(zip(self.ops, self.augment.ops, strict=True))
         self._rotates, self._masks = (np.array(names) == name for name in ('rotate', 'posterize'))
         self._levels = np.array([_LEVELS[op.name] for op in self.augment.ops]).T
         layers, weights = self.augment.num_layers, self.augment.choice_weights
         self.slots = 4 * layers + (layers if weights is None else len(weights))
-
-    def _op(self, name: str) -> str:
-        """Return the operation of the device that does what a function of timm does."""
-        if name.startswith(('rotate', 'shear', 'translate')):
-            return f'{name}_{self.interpolation}'
-        return 'saturation' if name == 'color' else name
 
     def draw(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Draw the operations of the layers and their strength, from timm's distributions."""
@@ -212,7 +199,7 @@ class RandAugment(RandomChange):
         else:
             magnitude = some.magnitude + some.magnitude_std * normal
         magnitude = magnitude.clip(0, some.magnitude_max or 10) * np.where(signs < 0.5, 1, -1)
-        parameters = self.parameters(chosen, self.levels(chosen, magnitude))
+        parameters = self.columns(chosen, self.levels(chosen, magnitude))
         return np.where(chances < some.prob, chosen, -1), parameters
 
     def levels(self, chosen: np.ndarray, magnitude: np.ndarray) -> np.ndarray:
@@ -221,7 +208,7 @@ class RandAugment(RandomChange):
         level = np.where(signed, magnitude, np.abs(magnitude)) / 10 * gain
         return (base + np.where(whole, np.trunc(level), level)).clip(low, high)
 
-    def parameters(self, chosen: np.ndarray, level: np.ndarray) -> np.ndarray:
+    def columns(self, chosen: np.ndarray, level: np.ndarray) -> np.ndarray:
         """Return the device's parameters [..., 6]: two, between them the fill, and timm's level."""
         angle = -np.radians(level % 360.0)
         first = np.where(self._rotates[chosen], np.cos(angle).round(15), level)  # Pillow's rounding

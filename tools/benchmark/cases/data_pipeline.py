@@ -154,10 +154,10 @@ def handing_pipelines(recipe: str, images: np.ndarray) -> Pipelines:
             found.append(run({'img_path': row, 'storage': storage, 'draws': draws}))
         return found
 
-    whole = items(device, 0)
-    view, handed = collate_deferred(whole)['views'][0], [item['inputs'] for item in whole]
+    sides = collate_deferred(items(device, 0))['views'][0]['sides']
+    handed = [*images]
     if device.transforms[0].cuts:
-        handed = [image[:h, :w] for image, (h, w) in zip(handed, view['sides'], strict=True)]
+        handed = [image[:h, :w] for image, (h, w) in zip(images, sides, strict=True)]
 
     def copy(batch: int) -> None:
         given, place = SharedBytes(sum(some.size for some in handed)), 0
