@@ -26,6 +26,7 @@ from lightvit_dense.datasets import (
     LoadRandomResizedCrop,
     RandomResizedCrop,
 )
+from lightvit_dense.datasets.draws import Draws
 from lightvit_dense.datasets.transforms import jpeg
 from lightvit_dense.registry import TRANSFORMS
 from tests.helpers.data_sets import build
@@ -155,7 +156,10 @@ def test_random_resized_crop_keeps_area_and_ratio():
     np.random.seed(0)
     shares = []
     for _ in range(500):
-        (left, top, right, bottom), _ = crop.window({}, (300, 400))
+        draws, shape = Draws([np.random.randint(2**63)]), np.array([(300, 400)])
+        (left, top, right, bottom), _ = crop.window({'draws': draws}, (300, 400))
+        box = crop.draw(Draws(draws.seeds).take(crop.slots), shape)[0, :4]
+        assert box.tolist() == [top, left, bottom - top, right - left]
         assert 0 <= left < right <= 400
         assert 0 <= top < bottom <= 300
         assert 0.78 < (right - left) / (bottom - top) < 1.28

@@ -88,13 +88,14 @@ class RandomResizedCrop(_Resizing):
             raise ValueError(f'scale and ratio must be positive and ascending: {scale}, {ratio}')
         self.scale = tuple(scale)
         self.ratio = tuple(ratio)
+        self._logs = math.log(ratio[0]) / 2, math.log(ratio[1]) / 2
 
     def draw(self, numbers: np.ndarray, shapes: np.ndarray) -> np.ndarray:
         """Turn random numbers [N, slots] into crops of images (height, width) [N, 2].
 
         Returns int [N, 5]: top, left, height and width in pixels, and the place in METHODS.
         """
-        (least, most), (low, high) = self.scale, np.log(self.ratio) / 2
+        (least, most), (low, high) = self.scale, self._logs
         side = np.sqrt(shapes.prod(1)[:, None] * (least + (most - least) * numbers[:, :_TRIES]))
         aspect = np.exp(low + (high - low) * numbers[:, _TRIES : 2 * _TRIES])
         tries = np.rint(np.stack([side / aspect, side * aspect], -1))  # [N, tries, 2]
@@ -112,10 +113,21 @@ class RandomResizedCrop(_Resizing):
 
     def window(self, results: dict, shape: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
         """Draw (left, top, right, bottom) for an image (height, width), and the interpolation."""
-        draws = Draws.of(results)
-        drawn = self.draw(draws.take(self.slots)[[draws.row]], np.array([shape]))
-        top, left, height, width, method = drawn[0].tolist()
-        return (left, top, left + width, top + height), METHODS[method]
+        draws, (height, width) = Draws.of(results), shape
+        numbers = draws.take(self.slots)[[draws.row]]
+        # For one image this is ten times as fast as `draw`.
+        (least, most), (low, high), tries = self.scale, self._logs, numbers[0].tolist()
+        for area, aspect in zip(tries[:_TRIES], tries[_TRIES:-3], strict=True):
+            side = math.sqrt(height * width * (least + (most - least) * area))
+            aspect = math.exp(low + (high - low) * aspect)
+            h, w = round(side / aspect), round(side * aspect)
+            if 0 < h <= height and 0 < w <= width:
+                top, left = int(tries[-3] * (height - h + 1)), int(tries[-2] * (width - w + 1))
+                method = METHODS[tries[-1] >= 0.5]
+                box = left, top, left + w, top + h
+                return box, method if self.interpolation == 'random' else self.interpolation
+        top, left, h, w, number = self.draw(numbers, np.array([shape]))[0].tolist()
+        return (left, top, left + w, top + h), METHODS[number]
 
     def transform(self, results: dict) -> dict:
         """Crop and resize 'img' (uint8 [H, W, 3])."""
