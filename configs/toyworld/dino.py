@@ -26,7 +26,7 @@ model = dict(
     center_momentum=0.5,
 )
 color = [
-    dict(type='mmcv.RandomFlip', prob=0.5),
+    dict(type='lightvit_dense.RandomFlip', prob=0.5),
     dict(
         type='lightvit_dense.ColorJitter',
         brightness=0.4,

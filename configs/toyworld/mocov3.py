@@ -41,7 +41,7 @@ shared = [
         prob=0.8,
     ),
     dict(type='lightvit_dense.RandomGrayscale', prob=0.2),
-    dict(type='mmcv.RandomFlip', prob=0.5),
+    dict(type='lightvit_dense.RandomFlip', prob=0.5),
 ]
 first = [*shared, dict(type='lightvit_dense.GaussianBlur', sigma=(0.1, 1.0), prob=0.5)]
 second = [*shared, dict(type='lightvit_dense.Solarize', prob=0.2)]

@@ -29,6 +29,7 @@ from .transforms import (
     LoadRandomResizedCrop,
     LoadSegmentationMap,
     PackImage,
+    RandomFlip,
     RandomFlipFlag,
     RandomResizedCrop,
 )

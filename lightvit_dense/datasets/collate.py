@@ -4,7 +4,6 @@ import math
 import os
 from array import array
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from typing import Any, ClassVar
 
 import numpy as np
@@ -144,27 +143,31 @@ def collate_deferred(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         operation, place and number of the images it changes, place and number of parameters.
         Where there are files: 'files', :class:`Files`, whose images precede the 'spare' bytes.
     """
+    pipeline, shapes = samples[0]['pipeline'], np.array([sample['shape'] for sample in samples])
+    drawn = pipeline.draw([sample['seed'] for sample in samples], shapes)
+    inputs = [sample['inputs'] for sample in samples]
+    if pipeline.cuts:
+        crops = drawn[0][2]
+        for place, (top, left, h, w, _) in enumerate(crops.tolist()):
+            if inputs[place].shape[:2] == samples[place]['shape']:
+                inputs[place] = inputs[place][top : top + h, left : left + w]
+        shapes = np.array([image.shape[:2] for image in inputs])
+        crops[:, :2], crops[:, 2:4] = 0, shapes
     # Each image once, however many samples are made of it; those of files come last.
-    images = {id(sample['inputs']): sample for sample in samples}.values()
-    ordered = sorted(images, key=lambda sample: -sample['inputs'].ndim)
-    sent = [sample['inputs'] for sample in ordered if sample['inputs'].ndim == 3]
-    ends = np.cumsum([0, *(3 * math.prod(sample['shape']) for sample in ordered)]).tolist()
-    places = {id(sample['inputs']): start for sample, start in zip(ordered, ends, strict=False)}
-    starts = np.array([places[id(sample['inputs'])] for sample in samples])
-    strides = np.array([3 * sample['shape'][1] for sample in samples])
-    ints, floats = array('q'), array('d')
-    views, first = [], 0
-    for count, size in samples[0]['sizes']:
-        some = [sample['views'][first + n] for n in range(count) for sample in samples]
-        first += count
-        boxes = np.fromiter(chain.from_iterable(view[0][1] for view in some), int).reshape(-1, 5)
+    places = {id(image): place for place, image in enumerate(inputs)}
+    ordered = sorted(places.values(), key=lambda place: -inputs[place].ndim)
+    sent = [inputs[place] for place in ordered if inputs[place].ndim == 3]
+    ends = [0, *np.cumsum(3 * shapes[ordered].prod(1)).tolist()]
+    begins = {id(inputs[place]): end for place, end in zip(ordered, ends, strict=False)}
+    starts = np.array([begins[id(image)] for image in inputs])
+    strides = 3 * shapes[:, 1]
+    ints, floats, views = array('q'), array('d'), []
+    for count, size, crops, steps in drawn:
         stride = np.tile(strides, count)
-        begin = np.tile(starts, count) + boxes[:, 0] * stride + boxes[:, 1] * 3
-        view = dict(count=count, size=size, sides=boxes[:, 2:4], crops=len(ints))
-        ints.frombytes(np.column_stack([begin, stride, boxes[:, 2:]]).tobytes())
-        view['steps'] = [
-            step for slot in range(1, len(some[0])) for step in _steps(some, slot, ints, floats)
-        ]
+        begin = np.tile(starts, count) + crops[:, 0] * stride + crops[:, 1] * 3
+        view = dict(count=count, size=size, sides=crops[:, 2:4], crops=len(ints))
+        ints.frombytes(np.column_stack([begin, stride, crops[:, 2:]]).tobytes())
+        view['steps'] = [found for step in steps for found in _steps(step, ints, floats)]
         views.append(view)
     head = 8 * (len(ints) + len(floats))
     spare = int(strides.max()) + 3 * 64
@@ -178,28 +181,23 @@ def collate_deferred(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         'inputs': batch,
         'tables': (len(ints), len(floats)),
         'views': views,
+        'several': pipeline.several,
         'data_samples': Samples([sample['data_samples'] for sample in samples]),
     }
     if files := ordered[len(sent) :]:
-        collated |= {'files': Files(files), 'spare': spare}
+        collated |= {'files': Files([samples[place] for place in files]), 'spare': spare}
     return collated
 
 
 def _steps(
-    views: Sequence[Any], slot: int, ints: 'array[int]', floats: 'array[float]'
-) -> list[tuple[str, tuple[int, int], tuple[int, int]]]:
-    """Sort what a slot of the views does by operation; put places and parameters into tables."""
-    chosen: dict[str, tuple[list[int], list[float]]] = {}
-    for place, view in enumerate(views):
-        op, parameters = view[slot]
-        if parameters is not None:
-            places, given = chosen.setdefault(op, ([], []))
-            places.append(place)
-            given += parameters
-    steps = []
-    for op, (places, given) in chosen.items():
-        count = len(places)
-        steps.append((op, (len(ints), count), (len(floats), len(given) // count)))
-        ints.extend(places)
-        floats.extend(given)
-    return steps
+    drawn: tuple[Sequence[str], np.ndarray, np.ndarray], ints: 'array[int]', floats: 'array[float]'
+) -> Iterator[tuple[str, tuple[int, int], tuple[int, int]]]:
+    """Sort what a transform does by operation; put places and parameters into tables."""
+    ops, chosen, parameters = drawn
+    for slot, number in np.ndindex(chosen.shape[1], len(ops)):
+        places = np.flatnonzero(chosen[:, slot] == number)
+        if count := len(places):
+            given = parameters[places, slot].astype(float)
+            yield ops[number], (len(ints), count), (len(floats), given.shape[1])
+            ints.frombytes(places.tobytes())
+            floats.frombytes(given.tobytes())

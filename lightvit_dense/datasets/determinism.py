@@ -19,6 +19,7 @@ from torch.utils.data import Sampler, get_worker_info
 
 from lightvit_dense.registry import DATA_SAMPLERS
 
+from .draws import Draws
 from .text import read_lines
 
 _MASK = (1 << 64) - 1
@@ -88,6 +89,7 @@ class SeededItems:
     """
 
     _repeats: Mapping[int, dict] = {}
+    _draws: Draws | None = None  # of the item that is made
 
     @classmethod
     def _load_metainfo(cls, metainfo: Any = None) -> dict:
@@ -96,23 +98,31 @@ class SeededItems:
             metainfo = {**metainfo, 'classes': [*read_lines(metainfo['classes'], 'class list')]}
         return super()._load_metainfo(metainfo)  # type: ignore[misc]
 
-    def __getitem__(self, idx: int) -> Any:
-        if not isinstance(idx, SeededIndex):
-            return super().__getitem__(idx)  # type: ignore[misc]
+    def __getitem__(self, idx: int, draws: Draws | None = None) -> Any:
+        if draws is None and isinstance(idx, SeededIndex):
+            draws = Draws([idx.seed])
+        self._draws = draws
         steps = getattr(self.pipeline, 'transforms', None)  # type: ignore[attr-defined]
-        if steps and getattr(steps[0], 'numpy_alone', False) and get_worker_info() is not None:
-            # The two other generators, and the context, would take as long as all the rest.
-            np.random.seed(idx.seed & 0xFFFFFFFF)
+        if draws is None or (steps and getattr(steps[0], 'seedless', False)):
             return super().__getitem__(int(idx))  # type: ignore[misc]
-        with seeded(idx.seed):
+        with seeded(draws.seed):
             return super().__getitem__(int(idx))  # type: ignore[misc]
+
+    def _rand_another(self) -> int:
+        """Return the item to take in place of one that is bad."""
+        if self._draws is None:
+            return super()._rand_another()  # type: ignore[misc]
+        self._draws = Draws([mix_seed(self._draws.seed)])
+        return self._draws.seed % len(self)  # type: ignore[arg-type]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Return the items of a batch; those of one image share what is read, under 'repeats'."""
         items, left = [], Counter(indices)
         repeats = self._repeats = {index: {} for index, times in left.items() if times > 1}
-        for index in indices:
-            items.append(self[index])
+        seeds, kept = [getattr(index, 'seed', 0) for index in indices], {}
+        for row, index in enumerate(indices):
+            draws = Draws(seeds, row, kept) if isinstance(index, SeededIndex) else None
+            items.append(self.__getitem__(index, draws))
             left[index] -= 1
             if not left[index]:
                 repeats.pop(index, None)
@@ -123,14 +133,11 @@ class SeededItems:
         info = self.get_data_info(idx)
         if idx in self._repeats:
             info['repeats'] = self._repeats[idx]
-        return self.pipeline(info)  # type: ignore[attr-defined]
-
-    def get_data_info(self, idx: int) -> dict:
-        """Return the annotation of an item, marked where bad images may not be passed over."""
-        info = super().get_data_info(idx)  # type: ignore[misc]
+        if self._draws is not None:
+            info['draws'] = self._draws
         if self.test_mode:  # type: ignore[attr-defined]
-            info['must_load'] = True
-        return info
+            info['must_load'] = True  # bad images may not be passed over
+        return self.pipeline(info)  # type: ignore[attr-defined]
 
 
 def epoch_order(seed: int, epoch: int, size: int, shuffle: bool) -> np.ndarray:

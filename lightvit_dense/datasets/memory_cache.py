@@ -51,7 +51,10 @@ def stage(files: Sequence[str], name: str, limit_gb: float) -> list[str]:
                 "data set, or enlarge the shared memory (a container's option --shm-size)."
             )
         text = f'{folder}: {len(copies)} of {len(files)} files, {need:.3g} GB to copy'
-        print_log(text, logger='current')
+        if not copies:
+            least = Path(files[0]).stat().st_size / 1e9
+            text = f'cache_gb={limit_gb} caches nothing: {files[0]} takes {least:.3g} GB'
+        print_log(text, logger='current', level=20 if copies else 30)
         for file in () if checking.get() else lacking:
             with atomic_path(copies[file]) as temporary:
                 shutil.copyfile(file, temporary)

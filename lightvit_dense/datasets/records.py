@@ -125,8 +125,6 @@ class Records(SeededItems, BaseDataset):
         }
         if self.with_labels:
             info['gt_label'] = label
-        if self.test_mode:
-            info['must_load'] = True
         return info
 
     def get_cat_ids(self, idx: int) -> list[int]:

@@ -15,10 +15,11 @@ from lightvit_dense.apis.configs import load_config
 from lightvit_dense.datasets import DatasetError, collate_deferred
 from lightvit_dense.datasets.collate import SharedBytes
 from lightvit_dense.datasets.determinism import seeded
-from lightvit_dense.datasets.transforms import draws
+from lightvit_dense.datasets.draws import Draws
 from lightvit_dense.datasets.transforms.augment import resize_box
 from lightvit_dense.engine.hooks.prefetch import move_batch
 from lightvit_dense.engine.hooks.resources import batch_size
+from lightvit_dense.models import MultiViewPreprocessor
 from lightvit_dense.models.preprocessors import resize
 from lightvit_dense.registry import FUNCTIONS, MODELS, TRANSFORMS
 from tests.helpers.data_sets import batches, build, write_image
@@ -117,15 +118,36 @@ def test_crops_are_resized_as_torch_does(
     assert torch.equal(resize.crop_and_resize(pixels, crops, sides, size, dtype), found)
 
 
-def test_draws_are_those_of_numpy() -> None:
-    limits = (1, 2, 3, 37, 256, 2**31)
-    for seed in range(50):
-        np.random.seed(seed)
-        wanted = [np.random.uniform(0.08, 1), *map(np.random.randint, limits), np.random.rand()]
-        wanted += [*np.random.permutation(4), np.random.rand()]
-        np.random.seed(seed)
-        found = [draws.uniform(0.08, 1), *map(draws.below, limits), draws.random()]
-        assert [*found, *draws.permutation(4), draws.random()] == wanted
+def test_numbers_are_those_of_splitmix() -> None:
+    """From the reference code (https://prng.di.unimi.it/splitmix64.c), of this seed."""
+    draws = Draws([5, 1234567], 1)
+    found = np.append(draws.take(2)[1], draws.take(1)[1])
+    wanted = [6457827717110365317, 3203168211198807973, 9817491932198370423]
+    assert found.tolist() == [(number >> 11) * 2.0**-53 for number in wanted]
+
+
+def test_a_single_view_of_several_is_a_list() -> None:
+    steps = geometric(load_config(RECIPES['mocov3']).train_dataloader.dataset.pipeline)
+    steps[1]['views'][1:] = []
+    deferred = [dict(type='lightvit_dense.DeferredPipeline', transforms=steps)]
+    batch = batch_of(deferred, True, 'lightvit_dense.collate_deferred')
+    (view,) = MultiViewPreprocessor([0.0] * 3, [1.0] * 3)(batch)['inputs']
+    assert view.shape == (len(PHOTOS), 3, 224, 224)
+
+
+@pytest.mark.parametrize('name', RECIPES)
+def test_draws_of_a_sample_depend_on_no_other(name: str) -> None:
+    steps = load_config(RECIPES[name]).train_dataloader.dataset.pipeline
+    deferred = TRANSFORMS.build(dict(type='lightvit_dense.DeferredPipeline', transforms=steps))
+    seeds, shapes = [*range(7), 2**63 - 1], np.array([[256, 300 + n] for n in range(8)])
+
+    def arrays(*chosen: int) -> list[np.ndarray]:
+        views = deferred.draw([seeds[n] for n in chosen], shapes[[*chosen]])
+        return [some for view in views for some in (view[2], *sum((s[1:] for s in view[3]), ()))]
+
+    for whole, *alone in zip(arrays(*range(8)), *map(arrays, range(8)), strict=True):
+        # B times [count, ...] -> [count * B, ...]
+        assert np.array_equal(whole, np.stack(alone, 1).reshape(whole.shape))
 
 
 def test_workers_use_memory_again_that_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,10 +3,12 @@
 import fcntl
 import os
 import pickle
+import re
 import shutil
 import tarfile
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -130,6 +132,9 @@ def test_unreadable_pictures_are_counted_named_and_tolerated(source, tmp_path):
     assert dataset[2]['img_path'] != 'train/b/2.JPEG'  # another takes its place
     reason = dataset.pipeline.transforms[0].bad_files()['train/b/2.JPEG']
     assert reason == 'could not be read when it was packed (zero bytes)'
+    shutil.copy(source / 'train/b/2.JPEG', tmp_path / 'source/train/b')  # restored
+    assert not pack(tmp_path / 'source', tmp_path / 'packed', max_bad=1).bad
+    assert packed_set(tmp_path, pipeline=[load])[2]['img_path'] == 'train/b/2.JPEG'
 
 
 def test_what_is_not_its_own_or_does_not_fit_is_refused(source, tmp_path, monkeypatch):
@@ -214,6 +219,9 @@ def test_shards_are_copied_to_shared_memory_once_and_removed_by_the_last_user(
     monkeypatch.setattr(memory_cache.shutil, 'disk_usage', lambda path: SimpleNamespace(free=3000))
     with pytest.raises(DatasetError, match=r'cache_gb=64: .*e-05 GB of .* 3e-06 GB are free\. Set'):
         packed_set(tmp_path, cache_gb=64)
+    monkeypatch.setattr(memory_cache, 'print_log', log := Mock())
+    packed_set(tmp_path, cache_gb=1e-9)
+    assert re.match('cache_gb=1e-09 caches nothing: .*000.tar takes .*e-05', log.call_args[0][0])
     memory_cache.release(os.getpid())
     with pytest.raises(ValueError, match="cache_gb=1 goes with source='packed', got source='lmdb'"):
         packed_set(tmp_path, cache_gb=1, source='lmdb')

@@ -26,6 +26,7 @@ from lightvit_dense.datasets import (
     LoadRandomResizedCrop,
     RandomResizedCrop,
 )
+from lightvit_dense.datasets.draws import Draws
 from lightvit_dense.datasets.transforms import jpeg
 from lightvit_dense.registry import TRANSFORMS
 from tests.helpers.data_sets import build
@@ -155,7 +156,10 @@ def test_random_resized_crop_keeps_area_and_ratio():
     np.random.seed(0)
     shares = []
     for _ in range(500):
-        left, top, right, bottom = crop.draw(300, 400)
+        draws, shape = Draws([np.random.randint(2**63)]), np.array([(300, 400)])
+        (left, top, right, bottom), _ = crop.window({'draws': draws}, (300, 400))
+        box = crop.draw(Draws(draws.seeds).take(crop.slots), shape)[0, :4]
+        assert box.tolist() == [top, left, bottom - top, right - left]
         assert 0 <= left < right <= 400
         assert 0 <= top < bottom <= 300
         assert 0.78 < (right - left) / (bottom - top) < 1.28
@@ -167,15 +171,15 @@ def test_random_resized_crop_keeps_area_and_ratio():
 
 def test_random_resized_crop_falls_back_to_the_centre():
     crop = RandomResizedCrop(24, scale=(1.0, 1.0), ratio=(3 / 4, 4 / 3))
-    assert crop.draw(30, 300) == (130, 0, 170, 30)
-    assert crop.draw(300, 30) == (0, 130, 30, 170)
+    assert crop.window({}, (30, 300))[0] == (130, 0, 170, 30)
+    assert crop.window({}, (300, 30))[0] == (0, 130, 30, 170)
 
 
 def test_random_resized_crop_draws_what_it_always_drew():
     crop = RandomResizedCrop(24, scale=(0.08, 1.0))
     np.random.seed(0)
-    drawn = [crop.draw(300, 400) for _ in range(3)]
-    assert drawn == [(67, 3, 349, 252), (88, 24, 303, 266), (87, 39, 285, 240)]
+    drawn = [crop.window({}, (300, 400))[0] for _ in range(3)]
+    assert drawn == [(236, 75, 361, 234), (152, 37, 381, 262), (16, 114, 139, 227)]
 
 
 def texture(width, height):
@@ -219,14 +223,15 @@ def test_other_backends_look_at_the_same_place(backend):
     [
         ('LoadImage', dict(color='grey'), "color must be 'bgr' or 'rgb', got 'grey'"),
         ('LoadImage', dict(max_bad=-1), 'max_bad must not be negative, got -1'),
-        ('RandomResizedCrop', dict(size=8, interpolation='nearest'), "or random: 'nearest'"),
+        ('RandomResizedCrop', dict(size=8, interpolation='nearest'), "'random'.: 'nearest'"),
+        ('CenterResizedCrop', dict(size=8, interpolation='random'), "'bilinear'.: 'random'"),
         ('RandomResizedCrop', dict(size=8, backend='gpu'), "backend must be .* got 'gpu'"),
         ('RandomResizedCrop', dict(size=8, scale=(0, 1)), 'scale and ratio must be positive'),
         ('RandomResizedCrop', dict(size=8, ratio=(2, 1)), r'ascending: .*\(2, 1\)'),
         ('CenterResizedCrop', dict(size=8, ratio=1.1), r'ratio must lie in \(0, 1\], got 1.1'),
         ('LoadRandomResizedCrop', dict(size=8, decoder='pillow'), "one of .*, got 'pillow'"),
         ('LoadRandomResizedCrop', dict(size=8, decoder='simplejpeg'), 'pip install simplejpeg'),
-        ('RandomFlipFlag', dict(prob=2), r'prob must lie in \[0, 1\], got 2'),
+        ('RandomFlipFlag', dict(prob=2), 'prob=2 is no probability'),
         ('ColorJitter', dict(hue=0.6), 'hue <= 0.5'),
         ('ColorJitter', dict(brightness=-1), 'brightness'),
         ('RandomGrayscale', dict(prob=1.1), 'no probability'),
@@ -343,8 +348,8 @@ def test_statistics_are_those_of_torchvision(name, reduce):
     for seed in range(8):
         ours = fast(data, seed, size=96, reduce=reduce)['img']
         np.random.seed(seed)
-        left, top, right, bottom = crop.draw(375, 500)
-        mode = functional.InterpolationMode(crop.draw_method())
+        (left, top, right, bottom), method = crop.window({}, (375, 500))
+        mode = functional.InterpolationMode(method)
         box = (top, left, bottom - top, right - left)
         pairs.append((ours, np.asarray(functional.resized_crop(decoded, *box, (96, 96), mode))))
     # Reduced decoding filters otherwise, and its grid is off by up to half a pixel.

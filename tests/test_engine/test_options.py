@@ -60,7 +60,7 @@ VIEWS = dict(type='lightvit_dense.MultiView', views=[dict(count=2, pipeline=[CRO
         ([dict(type='lightvit_dense.LoadImage'), CROP, PACK], "LoadImage.*color='bgr'.*='rgb'"),
         ([LOAD, CROP, LOAD], 'LoadImage is no lightvit_dense.PackImage or PackViews'),
         ([LOAD, dict(CROP, sze=8), PACK], "unexpected keyword argument 'sze'"),
-        ([LOAD, CROP, dict(type='mmcv.RandomFlip', prob=0.5, direction='vertical'), PACK], 'flips'),
+        ([LOAD, CROP, dict(type='mmcv.RandomFlip', prob=0.5), PACK], 'lightvit_dense.RandomFlip'),
     ],
 )
 def test_what_cannot_be_augmented_on_the_device_is_refused(config, message) -> None:

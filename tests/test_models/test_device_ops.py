@@ -73,14 +73,16 @@ def both_ways(pipeline: list[dict], images: list[np.ndarray]) -> list[tuple[Tens
 @pytest.mark.parametrize('name', LEVELS)
 def test_each_operation_of_rand_augment_is_pillows(name: str, interpolation: str) -> None:
     transform = transforms.RandAugment('rand-n1', interpolation=interpolation)
-    levels = [level for level in LEVELS[name] for _ in NAMES]
+    levels = np.array([float(*level) for level in LEVELS[name] for _ in NAMES])
     images = [photo(name, (97, 80)) for name in NAMES] * len(LEVELS[name])
+    op = next(op for op in transform.ops if op.startswith(name))
+    parameters = transform.columns(np.full(len(levels), transform.ops.index(op)), levels)
     expected = [
-        transform.apply(image, [(name, level)]) for image, level in zip(images, levels, strict=True)
+        transform.apply(image, [(op, some)])
+        for image, some in zip(images, parameters.tolist(), strict=True)
     ]
-    ops, parameters = zip(*[transform._step(name, level) for level in levels], strict=True)
     given = batch(images)
-    found = DEVICE_OPS[ops[0]](given, torch.tensor(parameters, dtype=torch.float64))
+    found = DEVICE_OPS[op](given, torch.from_numpy(parameters))
     assert torch.equal(found, batch(expected))
     assert torch.equal(given, batch(images))
 

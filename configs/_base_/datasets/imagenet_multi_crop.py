@@ -4,7 +4,7 @@ data_root = '{{$LIGHTVIT_DATA:data}}/imagenet/'
 large = dict(type='lightvit_dense.RandomResizedCrop', size=224, scale=(0.4, 1.0))
 small = dict(type='lightvit_dense.RandomResizedCrop', size=96, scale=(0.05, 0.4))
 color = [
-    dict(type='mmcv.RandomFlip', prob=0.5),
+    dict(type='lightvit_dense.RandomFlip', prob=0.5),
     dict(
         type='lightvit_dense.ColorJitter',
         brightness=0.4,

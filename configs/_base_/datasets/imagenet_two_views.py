@@ -15,7 +15,7 @@ color = [
     ),
     dict(type='lightvit_dense.RandomGrayscale', prob=0.2),
 ]
-flip = dict(type='mmcv.RandomFlip', prob=0.5)
+flip = dict(type='lightvit_dense.RandomFlip', prob=0.5)
 first = [crop, *color, dict(type='lightvit_dense.GaussianBlur', prob=1.0), flip]
 second = [
     crop,

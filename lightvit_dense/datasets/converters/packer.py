@@ -114,7 +114,7 @@ class Packer:
                     f'{self.target} was begun with other images or settings: {meta.count} images, '
                     f'{meta.settings}. Give the same arguments, or another target.'
                 )
-            if meta.lists:
+            if meta.lists and not meta.bad:
                 return open_meta(self.target)
             new.write(self.target)
             for rest in self.target.glob('.*.tmp'):  # of a run that was killed
@@ -210,6 +210,6 @@ class Packer:
             lists=[_describe(self.target / name, len(self.keys)) for name in (ROWS, KEYS)],
         )
         meta.write(self.target)
-        for path in self.target.glob('shard-*.json'):
+        for path in () if meta.bad else self.target.glob('shard-*.json'):
             path.unlink()
         return meta

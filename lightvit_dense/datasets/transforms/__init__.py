@@ -1,6 +1,6 @@
 """Transforms of image pipelines."""
 
-from .augment import CenterResizedCrop, RandomFlipFlag, RandomResizedCrop
+from .augment import CenterResizedCrop, RandomFlip, RandomFlipFlag, RandomResizedCrop
 from .color import ColorJitter, GaussianBlur, RandAugment, RandomGrayscale, Solarize
 from .deferred import DeferredPipeline
 from .fast_crop import LoadRandomResizedCrop

@@ -69,22 +69,19 @@ class LoadRandomResizedCrop(ImageReader):
         self.reduce, self.smooth_chroma, self.exif = reduce, smooth_chroma, exif
         self.decoder = choose_decoder(decoder)
 
-    def window(self, results: dict) -> tuple[np.ndarray, str] | None:
+    def window(self, data: bytes | np.ndarray, results: dict) -> tuple[np.ndarray, str]:
         """Draw a crop; return its pixels, uint8 [h, w, 3], not yet resized, and how to resize them.
 
-        None for a tolerated bad image.
+        ``data`` is a file, or the pixels of the whole image.
         """
-        return self.read(results, lambda data: self._cut(data, results))
-
-    def _cut(self, data: bytes | np.ndarray, results: dict) -> tuple[np.ndarray, str]:
         header = self.plain_header(data)
         if header is None or isinstance(data, np.ndarray):
             image = self._whole(data, results)
-            left, top, right, bottom = self.crop.draw(*image.shape[:2])
-            return image[top:bottom, left:right], self.crop.draw_method()
+            (left, top, right, bottom), method = self.crop.window(results, image.shape[:2])
+            return image[top:bottom, left:right], method
         check_whole(data)
         shape = results['ori_shape'] = header.height, header.width
-        box, method = self.crop.draw(*shape), self.crop.draw_method()
+        box, method = self.crop.window(results, shape)
         factor = choose_reduction(box, self.crop.size) if self.reduce else 1
         left, top, right, bottom = window = reduce_box(box, factor, shape)
         options = factor, self.decoder, self.smooth_chroma
@@ -101,7 +98,7 @@ class LoadRandomResizedCrop(ImageReader):
 
     def transform(self, results: dict) -> dict | None:
         """Set 'img' (RGB, uint8 [H, W, 3]) and its sizes; None for a tolerated bad image."""
-        found = self.window(results)
+        found = self.read(results, lambda data: self.window(data, results))
         if found is None:
             return None
         pixels, method = found

@@ -8,6 +8,7 @@ import torch
 from mmcv.transforms import Compose
 
 from lightvit_dense.datasets.collate import make_sample
+from lightvit_dense.datasets.draws import Draws
 from lightvit_dense.registry import TRANSFORMS
 
 from .base import Transform
@@ -78,6 +79,7 @@ class MultiView(Transform):
     def transform(self, results: dict) -> dict | None:
         """Make the views (uint8 [H, W, 3])."""
         views = []
+        Draws.of(results)  # all views take from these
         for count, pipeline in zip(self.counts, self.pipelines, strict=True):
             for _ in range(count):
                 view = pipeline(dict(results))

@@ -10,8 +10,8 @@ from torch.nn import functional
 
 
 def column(parameters: Tensor) -> Tensor:
-    """Return the parameter for the pixels of each image, [N, 1, 1, 1]."""
-    return parameters[..., None, None]
+    """Return the first parameter for the pixels of each image, [N, 1, 1, 1]."""
+    return parameters[:, :1, None, None]
 
 
 def grey(images: Tensor) -> Tensor:

@@ -46,4 +46,4 @@ def make_views(
                     places = ints[place:][:chosen]
                     images[places] = DEVICE_OPS[op](images[places], parameters)
             views += images.chunk(view['count'])
-    return dict(inputs=views if len(views) > 1 else views[0], data_samples=batch['data_samples'])
+    return dict(inputs=views if batch['several'] else views[0], data_samples=batch['data_samples'])

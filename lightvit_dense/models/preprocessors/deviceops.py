@@ -14,6 +14,7 @@ _PLAIN = (
 )
 DEVICE_OPS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     'flip': lambda images, _: images.flip(-1),
+    'color': color.saturation,  # timm's name of it
     'invert': lambda images, _: 255 - images,
     'grayscale': lambda images, _: color.grey(images).repeat(1, 3, 1, 1),
     **{op.__name__: op for op in _PLAIN},

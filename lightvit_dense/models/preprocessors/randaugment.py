@@ -82,16 +82,16 @@ def affine(images: Tensor, matrix: Sequence[Any], fill: Tensor, cubic: bool, mov
 
 
 def shift(images: Tensor, parameters: Tensor, place: int, cubic: bool) -> Tensor:
-    """Shear or translate by a share: a factor at a place of the matrix; then the fill."""
+    """Shear or translate by a share: a factor at a place of the matrix; then the fill, and more."""
     side = {2: images.shape[3], 5: images.shape[2]}.get(place, 1)
     matrix: list[Any] = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]
     matrix[place] = parameters[:, :1, None].double() * side
-    return affine(images, matrix, parameters[:, 1:], cubic, 'x' if place < 3 else 'y')
+    return affine(images, matrix, parameters[:, 1:4], cubic, 'x' if place < 3 else 'y')
 
 
 def rotate(images: Tensor, parameters: Tensor, cubic: bool) -> Tensor:
-    """Rotate about the centre: cosine and sine, then the fill."""
+    """Rotate about the centre: cosine, fill and sine, and more."""
     x, y = images.shape[3] / 2, images.shape[2] / 2
-    cos, sin = parameters[:, :2, None, None].double().unbind(1)
+    cos, sin = parameters[:, :5:4, None, None].double().unbind(1)
     matrix = cos, sin, cos * -x + sin * -y + x, -sin, cos, -sin * -x + cos * -y + y
-    return affine(images, matrix, parameters[:, 2:], cubic, 'xy')
+    return affine(images, matrix, parameters[:, 1:4], cubic, 'xy')

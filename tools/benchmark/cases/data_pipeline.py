@@ -29,6 +29,7 @@ from lightvit_dense.apis.configs import load_config
 from lightvit_dense.datasets import collate_deferred
 from lightvit_dense.datasets.collate import SharedBytes
 from lightvit_dense.datasets.converters.packer import Packer
+from lightvit_dense.datasets.draws import Draws
 from lightvit_dense.datasets.packed import PackedStorage, PackSettings
 from lightvit_dense.datasets.transforms import jpeg
 from lightvit_dense.registry import FUNCTIONS, TRANSFORMS
@@ -119,13 +120,16 @@ def handing_pipelines(recipe: str, images: np.ndarray) -> Pipelines:
     storage = SimpleNamespace(pixels=images.__getitem__)
 
     def items(run: Compose, batch: int) -> list[Any]:
-        found = []
-        for number in range(len(images)):
-            np.random.seed(batch * len(images) + number)
-            found.append(run({'img_path': number, 'storage': storage}))
+        found, kept, first = [], {}, batch * len(images)
+        for row in range(len(images)):
+            draws = Draws(range(first, first + len(images)), row, kept)
+            found.append(run({'img_path': row, 'storage': storage, 'draws': draws}))
         return found
 
-    handed = [item['inputs'] for item in items(device, 0)]
+    sides = collate_deferred(items(device, 0))['views'][0]['sides']
+    handed = [*images]
+    if device.transforms[0].cuts:
+        handed = [image[:h, :w] for image, (h, w) in zip(images, sides, strict=True)]
 
     def copy(batch: int) -> None:
         given, place = SharedBytes(sum(some.size for some in handed)), 0
