@@ -42,10 +42,7 @@ def check_target(path: str | Path, to: str, precision: str = 'fp32') -> None:
     if Path(path).suffix != SUFFIXES[to]:
         raise UserError(f'{path}: the name of a file for {to} ends in {SUFFIXES[to]}')
     if to == 'executorch' and precision == 'fp16':
-        raise UserError(
-            'fp16: XNNPACK, which computes for ExecuTorch, has no layer norm in fp16 and would '
-            'convert around each; take fp32 or int8'
-        )
+        raise UserError('fp16 is not written for executorch: take fp32, or another runtime')
     for package in _PACKAGES[to]:
         import_extra(package, to)
 

@@ -78,4 +78,6 @@ def make_graph(
             'features'
         )
     require_known(task, KINDS, 'task')
-    return GRAPHS.build(dict(type=KINDS[task], model=model, cfg=cfg, size=size)).eval()
+    graph = GRAPHS.build(dict(type=KINDS[task], model=model, cfg=cfg, size=size))
+    # A bias that needs a gradient takes another kernel of attention, with other strides.
+    return graph.requires_grad_(False).eval()
