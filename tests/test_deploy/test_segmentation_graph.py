@@ -99,7 +99,7 @@ def test_labels_are_those_of_the_inferencer(options: dict, dtype: str) -> None:
 
 
 def test_a_file_takes_any_size_and_batch(tmp_path: Path) -> None:
-    model, cfg = segmentor(FPN)
+    model, cfg = segmentor(UPERNET)
     (tmp_path / 'best.pth').write_bytes(b'weights')
     graph = make_graph(model, cfg)
     about = describe(graph, 'tiny.py', tmp_path / 'best.pth')

@@ -175,8 +175,8 @@ COLUMNS: dict[str, harness.Column] = {
     'why not': '{unavailable}',
 }
 NOTE = (
-    'Pictures of 640x480 px one at a time, calls of all passes together. Faster than torch with as many threads. '
-    'Peak MiB is of weights and computing, without libraries.'
+    'Pictures of 640x480 px one at a time, calls of all passes together. Faster than torch with '
+    'as many threads. Peak MiB is of weights and computing, without libraries.'
 )
 
 
