@@ -119,7 +119,8 @@ class SeededItems:
         """Return the items of a batch; those of one image share what is read, under 'repeats'."""
         items, left = [], Counter(indices)
         repeats = self._repeats = {index: {} for index, times in left.items() if times > 1}
-        seeds, kept = [getattr(index, 'seed', 0) for index in indices], {}
+        seeds: Any = [getattr(index, 'seed', 0) for index in indices]
+        kept: dict = {}
         for row, index in enumerate(indices):
             draws = Draws(seeds, row, kept) if isinstance(index, SeededIndex) else None
             items.append(self.__getitem__(index, draws))
@@ -130,7 +131,7 @@ class SeededItems:
 
     def prepare_data(self, idx: int) -> Any:
         """Run the pipeline on an item."""
-        info = self.get_data_info(idx)
+        info = self.get_data_info(idx)  # type: ignore[attr-defined]
         if idx in self._repeats:
             info['repeats'] = self._repeats[idx]
         if self._draws is not None:

@@ -169,7 +169,7 @@ class Preprocess(nn.Module):
             places = torch.arange(out) + start
             weights.append(resize_weights(image.shape[1 + axis], new, places, self.method))
             inside.append(new)
-        pixels = resize(image.flip(-1) if self.bgr else image, *weights, self.method)
+        pixels = resize(image.flip(-1) if self.bgr else image, weights[0], weights[1], self.method)
         pixels = (pixels - self.mean) / self.std
         if self.kind == 'Resize':
             (tall, wide), (height, width) = inside, self.size

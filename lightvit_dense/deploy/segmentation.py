@@ -40,7 +40,7 @@ class SegmentationGraph(Graph):
     def __init__(self, model: Any, cfg: Config, size: Size | None = None) -> None:
         super().__init__(model, cfg, size)
         self.size = size
-        self.prepare = Preprocess(tested_dataset(cfg).pipeline, model.data_preprocessor, (1, 1))
+        self.prepare = Preprocess(tested_dataset(cfg)['pipeline'], model.data_preprocessor, (1, 1))
         self.model: Any = with_fixed_pools(model)
         self.window: Size = model.window or self._padded(model)
         self.stride: Size = model.stride if model.window else self.window
@@ -109,6 +109,7 @@ class SegmentationGraph(Graph):
 
     def _starts(self, side: Tensor, axis: int) -> Tensor:
         """Return the first pixels of the windows along a side of the resized image."""
+        count: Any
         window, stride = self.window[axis], self.stride[axis]
         last = (side - window).clamp(min=0)
         if self.counts is not None:
@@ -127,7 +128,9 @@ class SegmentationGraph(Graph):
             places = (first[:, None] + torch.arange(self.window[axis])).flatten()
             weights.append(resize_weights(image.shape[1 + axis], side, places, prepare.method))
             inside.append(places < side)
-        pixels = resize(image.flip(-1) if prepare.bgr else image, *weights, prepare.method)
+        pixels = resize(
+            image.flip(-1) if prepare.bgr else image, weights[0], weights[1], prepare.method
+        )
         pixels = (pixels - prepare.mean) / prepare.std * (inside[0][:, None] & inside[1])
         # [B, 3, R*h, C*w] -> [B, 3, R, h, C, w] -> [B, R, C, 3, h, w]
         pixels = pixels.unflatten(3, (-1, wide)).unflatten(2, (-1, tall))

@@ -111,7 +111,9 @@ class RandomResizedCrop(_Resizing):
         corner = np.where(found, numbers[:, -3:-1] * (spare + 1), spare / 2)
         return np.hstack([corner, sides, method]).astype(int)
 
-    def window(self, results: dict, shape: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
+    def window(
+        self, results: dict, shape: tuple[int, ...]
+    ) -> tuple[tuple[int, int, int, int], str]:
         """Draw (left, top, right, bottom) for an image (height, width), and the interpolation."""
         draws, (height, width) = Draws.of(results), shape
         numbers = draws.take(self.slots)[[draws.row]]
