@@ -142,7 +142,7 @@ def tokens_left(network, search):
     """Return the search tokens that a plain network keeps, and its narrowest choice."""
     inputs, samples = network.pairs([search])
     mask = network.model.template_mask(samples, 'cpu')
-    left, gap = set(range(64)), np.inf
+    left, gap = set(range(network.model.backbone.search_grid[0] ** 2)), np.inf
     for block in joint_attention(network.model.backbone, *inputs.values(), mask):
         scores = block.ranking[0].mean(0).numpy()
         gone = np.isin(block.search_ids[0].numpy(), block.eliminated[0].numpy())
