@@ -90,7 +90,7 @@ def installed(tmp_path_factory) -> Path:
     """Return an environment with the wheel of this tree, beside the packages that are here."""
     folder = tmp_path_factory.mktemp('wheel')
     source = folder / 'source'
-    for name in ('lightvit_dense', 'tracking', 'configs', 'tools'):
+    for name in ('lightvit_dense', 'lightvit_dense_runtime', 'tracking', 'configs', 'tools'):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns('__pycache__'))
     for name in ('setup.py', 'pyproject.toml', 'README.md', 'model-index.yml', 'LICENSE'):
         shutil.copy(ROOT / name, source)

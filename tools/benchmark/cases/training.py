@@ -141,7 +141,7 @@ def noise_config(row: Row, smoke: bool) -> Config:
         cfg[f'val_{key}'] = cfg[f'test_{key}'] = None
     cfg.train_cfg = dict(type='mmengine.IterBasedTrainLoop', max_iters=length, val_interval=length)
     cfg.param_scheduler = cfg.visualizer = None  # one visualizer would serve all trainings
-    cfg.log_processor = dict(by_epoch=False)
+    cfg.log_processor, cfg.experiment_name = dict(by_epoch=False), row['way']
     cfg.optim_wrapper.optimizer.lr = 1e-5  # there is no warm-up
     saving = dict(by_epoch=False, interval=2 if resumed else 10 * length, save_last=False)
     cfg.default_hooks.checkpoint = dict(type='lightvit_dense.CheckpointHook', **saving)
