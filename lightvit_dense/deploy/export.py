@@ -159,6 +159,9 @@ def _write_onnx(
         model = import_module('onnxruntime.transformers.float16').convert_float_to_float16(
             model, keep_io_types=True, node_block_list=outside
         )
+        once = {node.output[0]: node for node in model.graph.node}  # a cast comes with each user
+        model.graph.ClearField('node')
+        model.graph.node.extend(once.values())
     atomic_write(path, model.SerializeToString())
 
 

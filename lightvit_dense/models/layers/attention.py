@@ -157,5 +157,5 @@ class Attention(nn.Module):
             out = logits.softmax(dim=-1) @ v
         else:
             out = self._fused((q, k, v), grid, ids_keep)
-        # [B, heads, N, d] -> [B, N, C]
-        return self.proj(out.transpose(1, 2).flatten(2)), logits
+        # [B, heads, N, d] -> [B, N, C]; exporters lay heads out otherwise, so no view is certain
+        return self.proj(out.transpose(1, 2).contiguous().flatten(2)), logits
