@@ -8,7 +8,7 @@ restart, nor the number of processes changes what is drawn for a sample.
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Sized
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -102,10 +102,8 @@ class SeededItems:
         if draws is None and isinstance(idx, SeededIndex):
             draws = Draws([idx.seed])
         self._draws = draws
-        steps = getattr(self.pipeline, 'transforms', None)  # type: ignore[attr-defined]
-        if draws is None or (steps and getattr(steps[0], 'seedless', False)):
-            return super().__getitem__(int(idx))  # type: ignore[misc]
-        with seeded(draws.seed):
+        load = (getattr(self.pipeline, 'transforms', None) or [None])[0]  # type: ignore[attr-defined]
+        with nullcontext() if not draws or hasattr(load, 'seedless') else seeded(draws.seed):
             return super().__getitem__(int(idx))  # type: ignore[misc]
 
     def _rand_another(self) -> int:
@@ -138,7 +136,9 @@ class SeededItems:
             info['draws'] = self._draws
         if self.test_mode:  # type: ignore[attr-defined]
             info['must_load'] = True  # bad images may not be passed over
-        return self.pipeline(info)  # type: ignore[attr-defined]
+        made = self.pipeline(info)  # type: ignore[attr-defined]
+        info.pop('draws', None)  # no collate function takes them
+        return made
 
 
 def epoch_order(seed: int, epoch: int, size: int, shuffle: bool) -> np.ndarray:

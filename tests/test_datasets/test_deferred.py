@@ -12,7 +12,7 @@ from mmcv.transforms import Compose
 from mmengine.dataset import default_collate
 
 from lightvit_dense.apis.configs import load_config
-from lightvit_dense.datasets import DatasetError, collate_deferred
+from lightvit_dense.datasets import DatasetError, SeededIndex, collate_deferred
 from lightvit_dense.datasets.collate import SharedBytes
 from lightvit_dense.datasets.determinism import seeded
 from lightvit_dense.datasets.draws import Draws
@@ -205,6 +205,7 @@ def test_batches_depend_on_no_worker_and_bad_images_are_passed_over(tmp_path) ->
     for batch, same in zip(alone, other, strict=True):
         assert torch.equal(batch['inputs'][:-500], same['inputs'].bytes[:-500])
         assert same['data_samples'].metas == batch['data_samples'].metas
+    assert 'draws' not in build('ImageFiles', tmp_path, pipeline=[load])[SeededIndex(0, 1)]
     step['transforms'] = [load, *rest]
     with pytest.raises(DatasetError, match='zero bytes'):
         build('ImageFiles', tmp_path, pipeline=[step])[3]
