@@ -27,8 +27,7 @@ from .data import Arrays
 LAYERS = ['Conv', 'Gemm', 'MatMul']
 FLOAT_PARTS = (0.1, 0.2, 0.4)
 """Parts of the layers that stay float, to be tried in this order."""
-MEASURES = ('scores', 'found', 'features', 'labels')
-"""Outputs that tell how much a layer changes; the first that a file has counts."""
+MEASURES = ('scores', 'found', 'features', 'labels')  # the first that a file gives ranks its layers
 
 
 def quantize_onnx(
