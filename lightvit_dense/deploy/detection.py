@@ -55,7 +55,7 @@ class DetectionGraph(Graph):
 
     task = 'detection'
     # Winograd's products need fp32.
-    body = ('model.backbone', 'model.neck', 'model.rpn_head', 'box_head.shared_fcs')
+    body = ('model.backbone', 'model.neck', 'rpn', 'box_head.shared_fcs')
 
     def __init__(self, model: Any, cfg: Config, size: Size | None = None) -> None:
         super().__init__(model, cfg, size)

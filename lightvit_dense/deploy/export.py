@@ -93,8 +93,8 @@ def export(
     elif precision == 'int8':
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, 'fp32.onnx')
-            _write_onnx(graph, program, source, text, 'fp32')
-            quantize_onnx(source, target, inputs, accept)
+            body = _write_onnx(graph, program, source, text, 'fp32')
+            quantize_onnx(source, target, inputs, body, accept)
     else:
         _write_onnx(graph, program, target, text, precision)
     return Path(path)
@@ -140,7 +140,8 @@ def body_nodes(model: Any, body: tuple[str, ...]) -> set[str]:
 
 def _write_onnx(
     graph: Graph, program: ExportedProgram, path: Path, text: str, precision: str
-) -> None:
+) -> set[str]:
+    """Write a file; returns the names of the nodes of the graph's body."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         written: Any = torch.onnx.export(
@@ -153,8 +154,8 @@ def _write_onnx(
         )
     written.model.metadata_props[KEY] = text
     model = written.model_proto
+    inside = body_nodes(model, graph.body)
     if precision == 'fp16':
-        inside = body_nodes(model, graph.body)
         outside = [node.name for node in model.graph.node if node.name not in inside]
         model = import_module('onnxruntime.transformers.float16').convert_float_to_float16(
             model, keep_io_types=True, node_block_list=outside
@@ -163,6 +164,7 @@ def _write_onnx(
         model.graph.ClearField('node')
         model.graph.node.extend(once.values())
     atomic_write(path, model.SerializeToString())
+    return inside
 
 
 def _write_openvino(
@@ -177,10 +179,10 @@ def _write_openvino(
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         source, target = Path(folder, 'model.onnx'), Path(folder, path.name)
         # By way of ONNX: its converter keeps what torch's program takes apart.
-        _write_onnx(graph, program, source, text, 'fp32')
+        body = _write_onnx(graph, program, source, text, 'fp32')
         model = openvino.convert_model(source)
         if precision == 'int8':
-            model = quantize_openvino(model, inputs)
+            model = quantize_openvino(model, inputs, body)
         model.set_rt_info(text, KEY)
         openvino.save_model(model, target, compress_to_fp16=precision == 'fp16')
         for suffix in ('.bin', '.xml'):

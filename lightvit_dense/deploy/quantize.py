@@ -1,13 +1,13 @@
 """Exported files in 8 bits, by the quantisers that come with the runtimes.
 
-Products and convolutions with constant weights compute in 8 bits: weights with a scale for each
-channel, inputs with the range that they have on images of the task. Everything else stays float:
-softmax, LayerNorm, the products of attention, resizing.
+Products and convolutions of a graph's body with constant weights compute in 8 bits: weights with a
+scale for each channel, inputs with the range that they have on images of the task. Everything else
+stays float: softmax, LayerNorm, the products of attention, resizing.
 """
 
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -27,19 +27,22 @@ from .data import Arrays
 LAYERS = ['Conv', 'Gemm', 'MatMul']
 FLOAT_PARTS = (0.1, 0.2, 0.4)
 """Parts of the layers that stay float, to be tried in this order."""
+MEASURES = ('scores', 'found', 'features', 'labels')  # the first that a file gives ranks its layers
 
 
 def quantize_onnx(
     source: Path,
     target: Path,
     inputs: Sequence[Arrays],
+    body: Set[str],
     accept: Callable[[Path], bool] | None = None,
 ) -> list[str]:
     """Write an ONNX file in 8 bits; returns the names of the layers that stay float.
 
     These are the ones that change the outputs most when they alone are in 8 bits; more of them
     until ``accept``, if given, is true of the file. Weights have 7 bits: the 8-bit products of
-    CPUs without VNNI saturate. ``inputs`` are inputs of the file, of images of the task.
+    CPUs without VNNI saturate. ``inputs`` are inputs of the file, of images of the task; nodes
+    that ``body`` does not name are left alone.
     """
     onnx, quantization = import_extra('onnx'), import_module('onnxruntime.quantization')
     with tempfile.TemporaryDirectory() as folder:
@@ -52,6 +55,7 @@ def quantize_onnx(
             node.name
             for node in nodes.node
             if node.op_type in LAYERS
+            and node.name.partition('/')[0] in body
             and node.input[1] in axes
             # A table of biases, such as positions that are added to patches, cannot be in 8 bits.
             and all(axes.get(bias) == 1 for bias in node.input[2:])
@@ -86,32 +90,39 @@ def quantize_onnx(
 
 def _outputs(path: Path, inputs: Sequence[Arrays]) -> list[np.ndarray]:
     network = open_model(path)
-    return [array for arrays in inputs[:4] for array in network(**arrays).values()]
+    found = [network(**arrays) for arrays in inputs[:4]]
+    name = next(name for name in MEASURES if name in found[0])
+    return [outputs[name] for outputs in found]
 
 
 def _distance(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> float:
-    """Return the mean difference of arrays as parts of their norm; 1 for those of other shapes."""
-    gaps = [
-        np.linalg.norm(np.subtract(one, other, dtype=np.float32)) / max(np.linalg.norm(other), 1e-9)
-        if one.shape == other.shape
-        else 1.0
-        for one, other in zip(ours, theirs, strict=True)
-    ]
+    """Return the mean difference of arrays as parts of their norm; of labels how many differ."""
+    gaps = []
+    for one, other in zip(ours, theirs, strict=True):
+        size = max(one.size, other.size)  # objects are sorted: a missing one has the score 0
+        one, other = (np.pad(x.ravel(), (0, size - x.size)) for x in (one, other))
+        gap = one - other if one.dtype.kind == 'f' else one != other
+        gaps.append(np.linalg.norm(gap) / max(np.linalg.norm(other), 1e-9))
     return float(np.mean(gaps))
 
 
-def quantize_openvino(model: Any, inputs: Sequence[Arrays]) -> Any:
-    """Return an OpenVINO model in 8 bits, by NNCF; the products of attention stay float."""
+def quantize_openvino(model: Any, inputs: Sequence[Arrays], body: Set[str]) -> Any:
+    """Return an OpenVINO model whose layers of the body are in 8 bits, by NNCF."""
     nncf = import_extra('nncf', 'openvino')
-    products = [node for node in model.get_ordered_ops() if node.get_type_name() == 'MatMul']
-    constant = ('Constant', 'Convert')
-    free = [x for x in products if x.input_value(1).get_node().get_type_name() not in constant]
+
+    def free(node: Any) -> bool:
+        kind, name = node.get_type_name(), node.get_friendly_name()
+        if kind in ('MatMul', 'Convolution') and name.partition('/')[0] in body:
+            return bool(node.input_value(1).get_node().get_type_name() != 'Constant')
+        return kind not in ('Constant', 'Parameter', 'Result')
+
+    names = [node.get_friendly_name() for node in model.get_ops() if free(node)]
     return nncf.quantize(
         model,
         nncf.Dataset(inputs),
         model_type=nncf.ModelType.TRANSFORMER,
         subset_size=len(inputs),
-        ignored_scope=nncf.IgnoredScope(names=[node.get_friendly_name() for node in free]),
+        ignored_scope=nncf.IgnoredScope(names=names),
     )
 
 

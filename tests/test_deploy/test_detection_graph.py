@@ -13,6 +13,7 @@ from mmdet.models.roi_heads import DoubleHeadRoIHead
 from mmdet.structures import DetDataSample
 
 from lightvit_dense.deploy import describe, export, make_graph
+from lightvit_dense.deploy.export import body_nodes
 from lightvit_dense.deploy.winograd import WinogradLayer, plain
 from lightvit_dense.errors import UserError
 from lightvit_dense_runtime import open_model
@@ -79,6 +80,9 @@ def test_sizes_and_numbers_of_objects_are_free_in_files(tmp_path) -> None:
     path = tmp_path / 'a.onnx'
     network = open_model(export(graph, path, 'onnx', describe(graph, 'a.py', __file__)))
     compiled = import_module('openvino').compile_model(path, 'CPU')
+    proto = import_module('onnx').load(path)
+    layers = {node.name for node in proto.graph.node if node.op_type == 'Conv'}
+    assert len(layers - body_nodes(proto, graph.body)) == 1  # the last one of the mask head
     for image in IMAGES:
         wanted, found = expected(model, graph, image), compiled({'image': image[None]})
         assert_same(list(network(image=image[None]).values()), wanted, 1e-2)
