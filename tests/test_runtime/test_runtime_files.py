@@ -106,7 +106,7 @@ def test_the_page_runs_without_torch(tmp_path):
         np.testing.assert_allclose(told, followed, atol=1e-4)
 
 
-@pytest.mark.parametrize('name', ['file.onnx', 'file.xml', 'file.pte'])
+@pytest.mark.parametrize('name', ['file.onnx', 'file.xml'])
 def test_every_runtime_finds_the_same(tmp_path, name):
     file = write(tmp_path / name, Finder())
     found = runtime.load(file, threads=1)(picture(60, 40, 24, 16))
