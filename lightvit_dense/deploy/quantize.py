@@ -15,7 +15,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import torch
 
 from lightvit_dense_runtime import open_model
 
@@ -124,21 +123,3 @@ def quantize_openvino(model: Any, inputs: Sequence[Arrays], body: Set[str]) -> A
         subset_size=len(inputs),
         ignored_scope=nncf.IgnoredScope(names=names),
     )
-
-
-def quantized_module(
-    program: torch.export.ExportedProgram, names: Sequence[str], inputs: Sequence[Arrays]
-) -> torch.nn.Module:
-    """Return a traced graph, of inputs of these names in order, in 8 bits for XNNPACK."""
-    pt2e = import_module('torchao.quantization.pt2e.quantize_pt2e')
-    xnnpack = import_module('executorch.backends.xnnpack.quantizer.xnnpack_quantizer')
-    config = xnnpack.get_symmetric_quantization_config(is_per_channel=True)
-    quantizer = xnnpack.XNNPACKQuantizer()
-    for kind in (torch.ops.aten.linear.default, torch.ops.aten.conv2d.default):
-        quantizer.set_operator_type(kind, config)
-    watched = pt2e.prepare_pt2e(program.module(), quantizer)
-    with torch.no_grad():
-        for arrays in inputs:
-            watched(*(torch.from_numpy(arrays[name]) for name in names))
-    quantized: torch.nn.Module = pt2e.convert_pt2e(watched)
-    return quantized
