@@ -1,13 +1,7 @@
-"""What holds for every test, wherever it is run.
-
-``make test`` shares the files out among processes (pytest-xdist); a single test needs none of that.
-"""
+"""What holds for every test, alone or in one of the processes of ``make test`` (pytest-xdist)."""
 
 import os
-import socket
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 if 'PYTEST_XDIST_WORKER' in os.environ:
@@ -53,29 +47,8 @@ def watchdog() -> Iterator[None]:
         for path in (ROOT, ROOT / 'tests' / 'watchdog'):
             patch.setenv('PYTHONPATH', str(path), prepend=os.pathsep)
         patch.setenv('TEST_PROCESS_SECONDS', '90')
+        patch.setenv('PYTORCH_JIT', '0')  # torch compiles optimisers that nobody uses at its start
         yield
-
-
-@pytest.fixture(scope='session')
-def run_ranks() -> Callable[..., None]:
-    """Return a function that runs a worker script as two ranks of one job on the CPU."""
-
-    def run(worker: str, *arguments: object) -> None:
-        with socket.socket() as server:
-            server.bind(('127.0.0.1', 0))
-            port = str(server.getsockname()[1])
-        command = [sys.executable, worker, *map(str, arguments)]
-        common = os.environ | dict(CUDA_VISIBLE_DEVICES='-1', OMP_NUM_THREADS='1')
-        common |= dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=port, WORLD_SIZE='2')
-        both = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        started = [
-            subprocess.Popen(command, env=common | dict(RANK=rank, LOCAL_RANK=rank), **both)
-            for rank in '01'
-        ]
-        output = [process.communicate()[0] for process in started]
-        assert [process.returncode for process in started] == [0, 0], '\n'.join(output)
-
-    return run
 
 
 @pytest.fixture(scope='session')

@@ -1,7 +1,4 @@
-"""One of two ranks whose last collective still holds its tensor when the script ends.
-
-Run as ``python finish_worker.py (finish|fail|stop)`` with torchrun's variables set.
-"""
+"""``finish_worker.py (finish|fail|stop)``: a rank whose last collective still holds its tensor."""
 
 import os
 import sys

@@ -1,7 +1,7 @@
 """A training that is killed ten times, and the same training left in peace.
 
-Run as ``python killed_run_worker.py DIRECTORY SEED``. Attempts are forks of this process, which
-imports the packages once and computes nothing, so that it has no threads that a fork would lose.
+Run as ``killed_run_worker.py DIRECTORY SEED``. Attempts are forks of this process, which imports
+the packages once and computes nothing, so that it has no threads that a fork would lose.
 """
 
 import gc
@@ -12,11 +12,9 @@ import random
 import signal
 import sys
 import time
-import traceback
 from importlib import import_module
 from pathlib import Path
 
-import cv2
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
@@ -25,6 +23,7 @@ from yapf.yapflib import yapf_api
 
 from lightvit_dense import apis
 from lightvit_dense.engine.hooks import checkpoint
+from tests.helpers.processes import Fork
 from tests.helpers.small_dense import SIDE, detector_config, write_coco
 
 # What a run looks up in registries is imported here, once.
@@ -114,34 +113,27 @@ def prepare_death(how: str, luck: random.Random) -> None:
 def attempt(folder: Path, cfg, how: str | None, luck: random.Random, pace: float) -> tuple:
     """Train in a fork to its end, or until killed as ``how`` says; return status and beats."""
     reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
+
+    def run() -> None:
         os.close(reading)
-        log = os.open(folder / 'log.txt', os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(log, 1), os.dup2(log, 2)
-        status = 1
-        try:
-            if how not in (None, 'any moment'):
-                prepare_death(how, luck)
-            diary = dict(type='DiaryHook', path=str(folder / 'diary.txt'), pipe=writing)
-            cfg.custom_hooks = [*cfg.custom_hooks, diary]
-            apis.train(cfg, work_dir=folder, resume=True)
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        sys.stdout.flush(), sys.stderr.flush()
-        os._exit(status)
+        sys.stdout = sys.stderr = (folder / 'log.txt').open('a', 1)
+        if how not in (None, 'any moment'):
+            prepare_death(how, luck)
+        diary = dict(type='DiaryHook', path=str(folder / 'diary.txt'), pipe=writing)
+        cfg.custom_hooks = [*cfg.custom_hooks, diary]
+        apis.train(cfg, work_dir=folder, resume=True)
+
+    process = Fork(run)
     os.close(writing)
     beats, last = 0, 1 if how == 'any moment' else -1
     while os.read(reading, 1):
         beats += 1
         if beats == last:
             time.sleep(luck.uniform(0, 1.2) * pace)
-            os.kill(pid, signal.SIGKILL)
+            process.kill()
             break
-    _, status = os.waitpid(pid, 0)
     os.close(reading)
-    return status, beats
+    return process.wait(), beats
 
 
 def main() -> None:
@@ -153,7 +145,6 @@ def main() -> None:
     yapf_api.FormatCode = lambda text, style_config: (text, True)
     gc.freeze()
     torch.set_num_threads(1)
-    cv2.setNumThreads(0)
     write_coco(directory / 'data', count=12)
     cfg = training_config(directory / 'data')
     luck = random.Random(seed)

@@ -1,21 +1,81 @@
-"""Processes forked by a test."""
+"""Processes forked by a test, which has imported torch and the downstream libraries."""
 
 import multiprocessing
-from collections.abc import Callable
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import IO, Any
 
+import cv2
 import torch
 
 from lightvit_dense.compat import finish_distributed
+from tests.helpers.toy_engine import clear_globals
+
+FORK = multiprocessing.get_context('fork')
+
+
+class Fork(FORK.Process):
+    """A function in a process, with the methods of ``Popen`` that are needed."""
+
+    def __init__(self, function: Callable, *arguments: object) -> None:
+        super().__init__(target=function, args=arguments)
+        cv2.setNumThreads(0)  # its threads do not survive, and the fork would wait for them
+        self.start()
+
+    def poll(self) -> int | None:
+        return self.exitcode
+
+    def wait(self) -> int | None:
+        self.join()
+        return self.exitcode
+
+
+def start_python(command: Sequence, stdout: IO, env: Mapping[str, str], **options: Any) -> Any:
+    """Start ``python FILE words`` as ``Popen`` does; CUDA survives no fork."""
+    if torch.cuda.is_available():
+        return subprocess.Popen([*map(str, command)], stdout=stdout, env=env, **options)
+
+    def run() -> None:
+        os.setsid()
+        torch.set_num_threads(1)
+        sys.stdout = sys.stderr = os.fdopen(os.dup(stdout.fileno()), 'w', 1)
+        signal.alarm(int(env['TEST_PROCESS_SECONDS']))
+        os.environ.clear()
+        os.environ.update(env)
+        os.chdir(options.get('cwd', '.'))
+        sys.argv = [*map(str, command[1:])]
+        clear_globals()
+        runpy.run_path(sys.argv[0], run_name='__main__')
+
+    return Fork(run)
+
+
+def run_ranks(worker: str, *arguments: object, start: Callable = subprocess.Popen) -> None:
+    """Run a worker script as two ranks of one job on the CPU."""
+    with socket.socket() as server:
+        server.bind(('127.0.0.1', 0))
+        port = str(server.getsockname()[1])
+    common = os.environ | dict(CUDA_VISIBLE_DEVICES='-1', OMP_NUM_THREADS='1')
+    common |= dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=port, WORLD_SIZE='2')
+    command = [sys.executable, worker, *map(str, arguments)]
+    both = [common | dict(RANK=rank, LOCAL_RANK=rank) for rank in '01']
+    with tempfile.TemporaryFile('w+') as out:
+        started = [start(command, stdout=out, stderr=out, env=env) for env in both]
+        codes = [process.wait() for process in started]
+        out.seek(0)
+        assert codes == [0, 0], out.read()
 
 
 def in_processes(target: Callable, *arguments: tuple) -> None:
     """Call a function in a process for each tuple of arguments, all at once."""
-    context = multiprocessing.get_context('fork')
-    processes = [context.Process(target=target, args=one) for one in arguments]
-    for process in processes:
-        process.start()
-    for process in processes:
+    for process in [Fork(target, *one) for one in arguments]:
         process.join(60)
         assert process.exitcode == 0
 

@@ -1,7 +1,4 @@
-"""One of two ranks: what they average, normalise by, share, collect and agree on.
-
-Run as ``python ranks_worker.py CONFIG DIRECTORY`` with torchrun's variables set.
-"""
+"""``ranks_worker.py CONFIG DIRECTORY``: what two ranks average, share, collect and agree on."""
 
 import json
 import os

@@ -87,8 +87,8 @@ class InlineExecutor:
 
     width = 1
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, poll: float = 0.02) -> None:
+        self.root, self.poll = root, poll
         self.over: dict[str, Path] = {}
 
     def adopt(self, stage: Stage) -> bool:
@@ -102,7 +102,7 @@ class InlineExecutor:
 
     def submit(self, stages: list[Stage]) -> None:
         for stage in stages:
-            run_inline(stage, self.root)
+            run_inline(stage, self.root, poll=self.poll)
             self.over[stage.name] = stage.log
 
     def ended(self) -> dict[str, Path]:
@@ -113,11 +113,13 @@ class InlineExecutor:
         pass
 
 
-def run_inline(stage: Stage, cwd: Path, owner: tuple[int, float] | None = None) -> str:
+def run_inline(
+    stage: Stage, cwd: Path, owner: tuple[int, float] | None = None, poll: float = 0.02
+) -> str:
     """Run an attempt in this process; return what went wrong. SIGTERM gets its handler back."""
     before = signal.getsignal(signal.SIGTERM)
     try:
-        start_job(stage, {}, cwd, 0.02, owner)()
+        start_job(stage, {}, cwd, poll, owner)()
     except StageError as error:
         return str(error)
     finally:

@@ -13,6 +13,7 @@ from lightvit_dense.compat.sync_bn import CPUSyncBatchNorm, synchronise_on_cpu
 from lightvit_dense.errors import UserError
 from tests.helpers import finish_worker, ranks_worker
 from tests.helpers.data_sets import write_image
+from tests.helpers.processes import run_ranks, start_python
 from tests.helpers.toy_engine import write_config
 
 PLACE = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT')
@@ -53,13 +54,14 @@ def variables(launcher, rank, ranks=2):
 
 
 @pytest.fixture(scope='module')
-def folder(tmp_path_factory, run_ranks):
+def folder(tmp_path_factory):
     """What two ranks left behind, which share no folder but this."""
     folder = tmp_path_factory.mktemp('ranks')
     (folder / 'rank 1').mkdir()
     for name in 'abc':
         write_image(folder / f'rank 0/images/train/{name}/{name}.JPEG')
-    run_ranks(ranks_worker.__file__, write_config(folder, by_epoch=False, length=2), folder)
+    config = write_config(folder, by_epoch=False, length=2)
+    run_ranks(ranks_worker.__file__, config, folder, start=start_python)
     return folder
 
 
@@ -121,16 +123,16 @@ def test_batch_norms_of_two_ranks_compute_what_one_does(ranks) -> None:
         assert not torch.allclose(expected[name], start[name])
 
 
-def test_ranks_end_although_a_collective_holds_its_tensor(run_ranks):
+def test_ranks_end_although_a_collective_holds_its_tensor():
     run_ranks(finish_worker.__file__, 'finish')
 
 
-def test_a_rank_that_fails_ends(run_ranks):
+def test_a_rank_that_fails_ends():
     with pytest.raises(AssertionError, match='ValueError: rank 0 fails'):
         run_ranks(finish_worker.__file__, 'fail')
 
 
-def test_a_rank_that_falls_silent_is_named_and_the_others_end(run_ranks):
+def test_a_rank_that_falls_silent_is_named_and_the_others_end():
     with pytest.raises(AssertionError, match=r'rank 1 \(.+\) has not been heard from for 4 s'):
         run_ranks(finish_worker.__file__, 'stop')
 

@@ -223,10 +223,7 @@ def test_same_spec_returns_at_once_another_rebuilds(tmp_path):
 
 @pytest.mark.parametrize(
     ('folder', 'message'),
-    [
-        ('world', 'not empty and no toy world'),
-        ('world of ours', r'besides a toy world.*mine\.txt'),
-    ],
+    [('world', 'not empty and no toy world'), ('world of ours', r'besides a toy world.*mine\.txt')],
 )
 def test_what_is_not_ours_is_refused_and_untouched(tmp_path, folder, message):
     root, mine = tmp_path / 'world', tmp_path / folder.partition(' ')[0] / 'mine.txt'

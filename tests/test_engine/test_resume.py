@@ -4,7 +4,6 @@ import itertools
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from lightvit_dense import apis
 from lightvit_dense.datasets.determinism import SeededInfiniteSampler, SeededSampler
 from lightvit_dense.engine.resume import find_resume_checkpoint, is_whole_checkpoint
 from lightvit_dense.engine.sampler_state import can_be_resumed, find_sampler
+from tests.helpers.processes import start_python
 from tests.helpers.resume import assert_same, run
 from tests.helpers.toy_engine import ToyPoints
 
@@ -113,12 +113,13 @@ def diary(folder: Path) -> list[list[str]]:
 def test_ten_kills_change_no_weight_and_leave_nothing_torn(tmp_path) -> None:
     environment = os.environ | dict.fromkeys(('OMP_NUM_THREADS', 'MKL_NUM_THREADS'), '1')
     environment['TEST_PROCESS_SECONDS'] = '400'  # eleven trainings
-    command = [sys.executable, WORKER, tmp_path, str(SEED)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    whole, *killed, last = json.loads(done.stdout.splitlines()[-1])
+    with (tmp_path / 'out.txt').open('w') as out:
+        status = start_python([sys.executable, WORKER, tmp_path, SEED], out, environment).wait()
+    printed = (tmp_path / 'out.txt').read_text()
+    assert status == 0, printed[-3000:]
+    whole, *killed, last = json.loads(printed.splitlines()[-1])
     log = (tmp_path / 'killed' / 'log.txt').read_text()[-3000:]
-    assert [a['status'] for a in killed] == [signal.SIGKILL] * 10, log
+    assert [a['status'] for a in killed] == [-signal.SIGKILL] * 10, log
     assert whole['status'] == last['status'] == 0, log
     # Something was left to do each time, and none of it was done from the beginning.
     assert 0 < last['beats'] < whole['beats']

@@ -3,10 +3,15 @@
 import json
 import re
 import shutil
+from subprocess import STDOUT
+from types import SimpleNamespace
 
 import pytest
 
-from tests.helpers.tools import ROOT, call_tool, start_tool
+from lightvit_dense.suite import executors, stages
+from tests.helpers.processes import start_python
+from tests.helpers.tiny_suite import InlineExecutor
+from tests.helpers.tools import ROOT, call_tool
 
 SUITE = 'configs/suites/demo.py'
 # Of the nine cells, five: each task, and each initialisation.
@@ -16,16 +21,24 @@ WORDS = [ROOT / SUITE, '--jobs', 2, '--smoke', '--cfg-options']
 WORDS += ['inits.scratch.tasks=[tracking]', 'inits.dmae.tasks=[detection]', '--work-dir']
 
 
+class Inline(InlineExecutor):
+    def __init__(self, *_, **__):
+        super().__init__(ROOT, poll=0.2)
+
+
 @pytest.fixture(scope='module')
 def demo(tmp_path_factory):
-    """A finished smoke run: its folder and what it printed."""
+    """A finished smoke run, a fork for every stage: its folder and what it printed."""
     folder = tmp_path_factory.mktemp('demo')
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv('LIGHTVIT_DATA', raising=False)
         patch.setenv('TEST_PROCESS_SECONDS', '600')  # of every stage
-        done = start_tool('run_benchmark.py', *WORDS, folder)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
-        yield folder, done.stdout
+        with pytest.MonkeyPatch.context() as forked:
+            popen = SimpleNamespace(Popen=start_python, STDOUT=STDOUT)
+            forked.setattr(stages, 'subprocess', popen)
+            forked.setattr(executors, 'LocalExecutor', Inline)
+            printed = call_tool('run_benchmark.py', *WORDS, folder)
+        yield folder, printed
 
 
 def test_numbers_and_page_of_what_make_demo_runs(demo):

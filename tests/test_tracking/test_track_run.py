@@ -16,11 +16,11 @@ from mmengine.config import Config
 
 from lightvit_dense import apis
 from lightvit_dense.errors import UserError
+from lightvit_dense.utils.worker_pool import serve_all
 from tracking.datasets import whole
 from tracking.datasets.frames import read_ahead
 from tracking.engine.dataset_run import SETTINGS, build_sequences
 from tracking.engine.sequence_loop import track_sequence
-from tracking.engine.worker_pool import serve_all
 from tracking.runtime.results import (
     ResultError,
     check_names,

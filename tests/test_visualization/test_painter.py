@@ -2,11 +2,7 @@
 
 import numpy as np
 
-from lightvit_dense.visualization import (
-    draw_boxes,
-    draw_instances,
-    draw_label_map,
-)
+from lightvit_dense.visualization import draw_boxes, draw_instances, draw_label_map
 
 RED, BLUE = (250, 0, 0), (0, 0, 240)
 PALETTE = [(200, 0, 0), (0, 200, 0), (0, 0, 200)]

@@ -1,11 +1,13 @@
 """End a Python process that a test has started, with a dump of all stacks, when it takes too long.
 
-Python imports this module at its start where the folder is on PYTHONPATH; tests/conftest.py puts it
-there and says after how many seconds.
+Python imports this module at its start; tests/conftest.py says after how many seconds.
 """
 
 import faulthandler
 import os
+import sys
 
 if 'TEST_PROCESS_SECONDS' in os.environ:
     faulthandler.dump_traceback_later(float(os.environ['TEST_PROCESS_SECONDS']), exit=True)
+    # Only tests need them, and mmengine and mmdet import them for seconds where they find them.
+    sys.modules.update(dict.fromkeys(('transformers', 'pandas')))

@@ -17,13 +17,13 @@ from mmengine.utils import import_modules_from_strings
 
 from lightvit_dense.errors import UserError, user_errors
 from lightvit_dense.utils.io import sha256, write_json
+from lightvit_dense.utils.worker_pool import serve_all
 
 from ..datasets.whole import SequenceDataset
 from ..registry import DATASETS
 from ..runtime import Tracker
 from ..runtime.results import check_names, is_complete, read_seconds, result_path, write_result
 from .sequence_loop import track_sequence
-from .worker_pool import serve_all
 
 SETTINGS = 'settings.json'
 # Where the data lie, and which part of it is run, does not change the result of a sequence.
