@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from traceback import walk_tb
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from lightvit_dense_runtime.errors import UserError
 
@@ -52,13 +52,13 @@ def require_known(name: object, known: Iterable[str], where: str) -> None:
         raise UserError(words + did_you_mean(str(name), known))
 
 
-def run_tool(main: Callable[[], int | None]) -> int:
-    """Run a tool's ``main``; a :class:`UserError` becomes one message and its exit status."""
+def run_tool(main: Callable[[], int | None]) -> NoReturn:
+    """Run a tool's ``main`` and exit with its status; a :class:`UserError` becomes one message."""
     try:
-        return main() or 0
+        sys.exit(main() or 0)
     except UserError as error:
         print(f'error: {error}', file=sys.stderr)
-        return error.exit_status
+        sys.exit(error.exit_status)
 
 
 @contextmanager

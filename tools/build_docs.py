@@ -19,7 +19,6 @@ import logging
 import os
 import re
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -193,15 +192,14 @@ def build(root: Path, out: Path, api: bool = True) -> Path:
     return site / 'index.html'
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the tool; return its exit status."""
+def main(argv: list[str] | None = None) -> None:
+    """Run the tool."""
     args = parse_args(argv)
     for name in write_documents(ROOT):
         print(f'{name}: tables written anew')
     if not args.tables:
         print(build(ROOT, Path(args.out), not args.no_api))
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    run_tool(main)

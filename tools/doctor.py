@@ -8,7 +8,6 @@ Example:
 
 import argparse
 import logging
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -159,4 +158,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    run_tool(main)

@@ -5,7 +5,6 @@ Example:
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import tracking.datasets  # noqa: F401  adds its data sets
@@ -52,4 +51,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    run_tool(main)

@@ -5,7 +5,6 @@ Example:
 """
 
 import argparse
-import sys
 
 from mmengine.dist import is_main_process
 
@@ -70,4 +69,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    run_tool(main)

@@ -5,7 +5,6 @@ Example:
 """
 
 import argparse
-import sys
 
 from lightvit_dense import apis
 from lightvit_dense.apis.arguments import add_run_options
@@ -46,4 +45,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    run_tool(main)

@@ -15,7 +15,7 @@ from mmengine.config import Config
 from torch import Tensor
 
 from lightvit_dense.apis.arguments import add_cfg_options
-from lightvit_dense.apis.configs import load_config, name_of, prepare_scope
+from lightvit_dense.apis.configs import load_config, name_of
 from lightvit_dense.apis.loading import frozen_backbone
 from lightvit_dense.apis.model import Model
 from lightvit_dense.errors import UserError, user_errors
@@ -139,8 +139,7 @@ class Session:
 
 def validation_set(config: str) -> Any:
     """Build the validation images of a config, without its transforms."""
-    cfg = load_config(config)
-    prepare_scope(cfg)
+    cfg = load_config(config, scope=True)
     options = copy.deepcopy((cfg.get('val_dataloader') or {}).get('dataset'))
     if not options:
         raise UserError(f'{name_of(cfg)} has no val_dataloader; give a folder')

@@ -27,17 +27,17 @@ _UNREADABLE = (SyntaxError, OSError, ImportError, LookupError, NameError, TypeEr
 
 
 def load_config(
-    config: str | Path | Config, cfg_options: Mapping[str, Any] | None = None
+    config: str | Path | Config, cfg_options: Mapping[str, Any] | None = None, scope: bool = False
 ) -> Config:
     """Read a config, override values by dotted key, and check its keys.
+
+    Raises UserError when the file is missing or no config, or a key is misspelt.
 
     Args:
         config: A file, the name of a config of ours such as 'coco/maskrcnn_dmae_tiny', or a config,
             which is copied.
         cfg_options: Values by dotted key.
-
-    Raises:
-        UserError: When the file is missing or no config, or a key is misspelt.
+        scope: Whether to set the scope in which unprefixed type names are looked up.
     """
     if isinstance(config, Config):
         cfg = copy.deepcopy(config)
@@ -58,6 +58,8 @@ def load_config(
     dist_options(cfg)
     for key in cfg:
         cfg[key] = _tidied(cfg[key])
+    if scope:
+        prepare_scope(cfg)
     return cfg
 
 
@@ -108,6 +110,15 @@ def prepare_work_dir(cfg: Config, work_dir: str | Path | None) -> None:
         cfg.work_dir = os.path.expanduser(work_dir)
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(cfg.filename or 'config').stem)
+
+
+def load_run(mode: str, *config: Any, work_dir: str | Path | None) -> Config:
+    """Load a config to 'train' or to 'test' it; one without that part is refused."""
+    cfg = load_config(*config, scope=True)
+    prepare_work_dir(cfg, work_dir)
+    if cfg.get(f'{mode}_cfg') is None:
+        raise UserError(f'{name_of(cfg)} has no {mode}_cfg: there is nothing to {mode}')
+    return cfg
 
 
 def prepare_launcher(cfg: Config, launcher: str) -> int:

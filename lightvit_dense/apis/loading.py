@@ -56,7 +56,8 @@ def load(
     DeiT, MAE, mae-lite, DINO, MoCo-v3, Hiera, Hugging Face, ...) the architecture is inferred from
     the shapes. Images are normalised as a config.json or preprocessor_config.json beside it says,
     else by ImageNet's mean and deviation. It is a classifier where it has a linear head, else a
-    backbone.
+    backbone. Raises UserError if there is no such file or name, the weights do not fit, or the
+    checkpoint is not for the task.
 
     Args:
         name_or_path: A checkpoint, a folder of a run, a config, or the name of a config of ours
@@ -72,10 +73,6 @@ def load(
         key: Which network to take where a foreign file has several, e.g. 'teacher'.
         heads: The number of heads of a foreign file (of Hiera's first stage), which the shapes do
             not determine.
-
-    Raises:
-        UserError: If there is no such file or name, the weights do not fit, or the checkpoint is
-            not for the task.
     """
     if task is not None and task not in TASKS:
         raise UserError(
@@ -130,8 +127,7 @@ def frozen_backbone(
         seed: Seed of random weights.
         title: Name in tables and pictures; the config's stem by default.
     """
-    cfg, device = load_config(config, cfg_options), check_device(device)
-    prepare_scope(cfg)
+    cfg, device = load_config(config, cfg_options, scope=True), check_device(device)
     options = _backbone_options(cfg, name_of(cfg))
     if options['type'].startswith('tracking.'):  # looks at two images at once
         raise UserError(

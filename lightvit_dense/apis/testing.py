@@ -8,14 +8,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from lightvit_dense.apis.agreement import require_same_checkpoint
-from lightvit_dense.apis.configs import (
-    built_runner,
-    load_config,
-    name_of,
-    prepare_launcher,
-    prepare_scope,
-    prepare_work_dir,
-)
+from lightvit_dense.apis.configs import built_runner, load_run, prepare_launcher
 from lightvit_dense.apis.extra_tests import add_extra_tests, choose_extras
 from lightvit_dense.apis.preflight import find_missing, raise_if_missing
 from lightvit_dense.engine.options import apply_engine_options
@@ -51,6 +44,8 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a checkpoint.
 
+    Raises UserError when the config, data or the checkpoint are missing or the config is wrong.
+
     Args:
         config: Config or its path.
         checkpoint: Checkpoint to evaluate.
@@ -63,15 +58,8 @@ def evaluate(
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
         extra: Names of the config's ``extra_tests`` to run too, or ('all',).
         show_max: Most pictures; None for one an image.
-
-    Raises:
-        UserError: When the config, data or the checkpoint are missing or the config is wrong.
     """
-    cfg = load_config(config, cfg_options)
-    prepare_work_dir(cfg, work_dir)
-    prepare_scope(cfg)
-    if cfg.get('test_cfg') is None:
-        raise UserError(f'{name_of(cfg)} has no test_cfg: there is nothing to test')
+    cfg = load_run('test', config, cfg_options, work_dir=work_dir)
     cfg.load_from, cfg.resume = str(checkpoint), False
     extras = choose_extras(cfg, extra)
     prepare_launcher(cfg, launcher)

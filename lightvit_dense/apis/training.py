@@ -8,14 +8,7 @@ from mmengine.dist import is_main_process
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from lightvit_dense.apis.agreement import require_same_checkpoint
-from lightvit_dense.apis.configs import (
-    built_runner,
-    load_config,
-    name_of,
-    prepare_launcher,
-    prepare_scope,
-    prepare_work_dir,
-)
+from lightvit_dense.apis.configs import built_runner, load_run, prepare_launcher
 from lightvit_dense.apis.preflight import find_missing, raise_if_missing
 from lightvit_dense.compat.allocator import keep_freed_memory
 from lightvit_dense.engine.options import apply_engine_options, best_amp_dtype, scale_learning_rate
@@ -47,11 +40,7 @@ def train(
         cfg_options: Config values to override, by dotted key.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
     """
-    cfg = load_config(config, cfg_options)
-    prepare_work_dir(cfg, work_dir)
-    prepare_scope(cfg)
-    if cfg.get('train_cfg') is None:
-        raise UserError(f'{name_of(cfg)} has no train_cfg: there is nothing to train')
+    cfg = load_run('train', config, cfg_options, work_dir=work_dir)
     world_size = prepare_launcher(cfg, launcher)
     _prepare_resume(cfg, resume)
     require_same_checkpoint(cfg)

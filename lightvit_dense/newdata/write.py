@@ -11,7 +11,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from mmengine.registry import DATASETS
 
-from lightvit_dense.apis.configs import load_config, prepare_scope
+from lightvit_dense.apis.configs import load_config
 from lightvit_dense.apis.preflight import find_missing, raise_if_missing
 from lightvit_dense.datasets.checking.report import Report, open_image
 from lightvit_dense.datasets.storage import read_file
@@ -110,9 +110,8 @@ def _render(args: Namespace, start: Start, base: str, found: Found, lengths: Len
 
 def _build_data(config: Path) -> None:
     """Build the data sets as training does: they are checked and log their statistics."""
-    cfg = load_config(config)
+    cfg = load_config(config, scope=True)
     raise_if_missing(find_missing(cfg), cfg)
-    prepare_scope(cfg)
     for part in PARTS:
         if cfg.get(f'{part}_dataloader'):
             with user_errors(cfg):

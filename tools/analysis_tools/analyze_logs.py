@@ -82,12 +82,11 @@ def cal_train_time(args: argparse.Namespace) -> None:
     print_table((*columns, 'hours', 'starts'), rows, width=140)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the tool; return its exit status."""
+def main(argv: list[str] | None = None) -> None:
+    """Run the tool."""
     args = parse_args(argv)
     {'plot_curve': plot_curve, 'cal_train_time': cal_train_time}[args.task](args)
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    run_tool(main)

@@ -12,7 +12,6 @@ Example:
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -98,8 +97,8 @@ def print_pairs(titles: Sequence[str], found: Sequence[PairAgreement]) -> None:
     print_table(columns, rows, title)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the tool; return its exit status."""
+def main(argv: list[str] | None = None) -> None:
+    """Run the tool."""
     args = parse_args(argv)
     pairs, models = parse_pairs(args.pairs), models_of(args)
     session = Session(args, models, 'agreement of attention')
@@ -123,8 +122,7 @@ def main(argv: list[str] | None = None) -> int:
     print_pairs(titles, found)
     print(f'{content["seconds"]:.1f} s, peak memory {content["peak_memory_mb"]:.0f} MiB')
     finish(plot_agreement(found, titles), Path(args.out) / 'agreement.png', files)
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    run_tool(main)

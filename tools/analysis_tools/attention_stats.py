@@ -11,7 +11,6 @@ Example:
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -65,8 +64,8 @@ def print_stats(title: str, stats: Sequence[LayerStats]) -> None:
     print_table(('layer', 'heads', 'keys', 'distance, px', 'entropy, nats'), rows, title)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the tool; return its exit status."""
+def main(argv: list[str] | None = None) -> None:
+    """Run the tool."""
     args = parse_args(argv)
     session = analysis.Session(args, args.models, 'attention of all layers')
     names = analysis.file_names('attention', session.titles)
@@ -91,8 +90,7 @@ def main(argv: list[str] | None = None) -> int:
     titled = list(zip(session.titles, found, strict=True))
     print(f'{metadata["seconds"]:.1f} s, peak memory {metadata["peak_memory_mb"]:.0f} MiB')
     analysis.finish(plot_attention(titled, args.y_range), out / 'attention.png', files)
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    run_tool(main)

@@ -9,12 +9,10 @@ Example:
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from lightvit_dense import apis
 from lightvit_dense.apis.arguments import add_cfg_options
-from lightvit_dense.apis.configs import prepare_scope
 from lightvit_dense.errors import run_tool, user_errors
 from lightvit_dense.visualization import write_image
 from lightvit_dense.visualization.browse import SPLITS, browse
@@ -41,19 +39,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the tool; return its exit status."""
+def main(argv: list[str] | None = None) -> None:
+    """Run the tool."""
     args = parse_args(argv)
-    cfg = apis.load_config(args.config, args.cfg_options)
-    prepare_scope(cfg)
+    cfg = apis.load_config(args.config, args.cfg_options, scope=True)
     options = {name: getattr(args, name) for name in ('start', 'draws', 'columns', 'side', 'seed')}
     with user_errors(cfg):
         sheet, indices = browse(cfg, args.split, args.n, **options)
     path = Path(args.out) / f'{Path(args.config).stem}_{args.split}.png'
     write_image(path, sheet)
     print(f'{path}: {len(indices)} items, {sheet.shape[1]} x {sheet.shape[0]} pixels')
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    run_tool(main)

@@ -9,7 +9,6 @@ Example:
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +36,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the tool; return its exit status."""
+def main(argv: list[str] | None = None) -> None:
+    """Run the tool."""
     args = parse_args(argv)
     titles = args.titles or [None, None]
     models = [(args.config, args.checkpoint, titles[0])]
@@ -70,8 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     if measured.left_out:
         print(f'note: the last {measured.left_out} images are too few for a batch: left out')
     finish(plot_cka(matrix, named), out / 'cka.png', files)
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    run_tool(main)

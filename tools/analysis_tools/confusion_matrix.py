@@ -10,11 +10,9 @@ Example:
 """
 
 import argparse
-import sys
 
 from lightvit_dense import apis
 from lightvit_dense.apis.arguments import add_cfg_options
-from lightvit_dense.apis.configs import prepare_scope
 from lightvit_dense.errors import run_tool
 from lightvit_dense.evaluation import read_predictions
 from lightvit_dense.evaluation.confusion import count_confusion, write_confusion
@@ -42,12 +40,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the tool; return its exit status."""
+def main(argv: list[str] | None = None) -> None:
+    """Run the tool."""
     args = parse_args(argv)
-    cfg = apis.load_config(args.config, args.cfg_options)
+    cfg = apis.load_config(args.config, args.cfg_options, scope=True)
     predictions = read_predictions(args.predictions)
-    prepare_scope(cfg)
     confusion = count_confusion(build_test_dataset(cfg), predictions, args.score_thr, args.iou_thr)
     source = dict(config=args.config, predictions=args.predictions)
     if confusion.unit == 'objects':
@@ -63,8 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     print(f'{right:.1%} of all {confusion.unit} are on the diagonal')
     for path in files:
         print(path)
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    run_tool(main)

@@ -5,11 +5,9 @@ Example:
 """
 
 import argparse
-import sys
 
 from lightvit_dense import apis
 from lightvit_dense.apis.arguments import add_cfg_options
-from lightvit_dense.apis.configs import prepare_scope
 from lightvit_dense.errors import run_tool
 from lightvit_dense.evaluation import read_predictions
 from lightvit_dense.evaluation.predictions import evaluate_predictions
@@ -34,10 +32,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; return its exit status."""
     args = parse_args(argv)
-    cfg = apis.load_config(args.config, args.cfg_options)
+    cfg = apis.load_config(args.config, args.cfg_options, scope=True)
     expected = apis.read_expected(cfg) if args.verify else []
     predictions = read_predictions(args.predictions)
-    prepare_scope(cfg)
     metrics, tables = evaluate_predictions(cfg, predictions)
     for name, value in metrics.items():
         print(f'{name:<24} {value:.4f}')
@@ -51,4 +48,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    run_tool(main)

@@ -9,7 +9,6 @@ Example:
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +35,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the tool; return its exit status."""
+def main(argv: list[str] | None = None) -> None:
+    """Run the tool."""
     args = parse_args(argv)
     session = analysis.Session(args, args.models, 'spectra of all layers')
     names = analysis.file_names('fourier', session.titles)
@@ -66,8 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     title = 'Δ log amplitude at the highest frequency, by layer'
     print_table(('layer', *session.titles), rows, title)
     analysis.finish(plot_fourier(titled), out / 'fourier.png', files)
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    run_tool(main)

@@ -5,11 +5,9 @@ Example:
 """
 
 import argparse
-import sys
 
 from lightvit_dense import apis
 from lightvit_dense.apis.arguments import add_cfg_options
-from lightvit_dense.apis.configs import prepare_scope
 from lightvit_dense.errors import run_tool, user_errors
 from lightvit_dense.evaluation.report import describe_config
 from lightvit_dense.utils.flops import Cost, count_cost
@@ -47,13 +45,12 @@ def show(path: str, cost: Cost) -> None:
     print_table(('part', 'parameters', 'GFLOPs', 'GMACs', 'for'), texts, title, width=110)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the tool; return its exit status."""
+def main(argv: list[str] | None = None) -> None:
+    """Run the tool."""
     args = parse_args(argv)
     results = []
     for path in args.config:
-        cfg = apis.load_config(path, args.cfg_options)
-        prepare_scope(cfg)
+        cfg = apis.load_config(path, args.cfg_options, scope=True)
         with user_errors(cfg):
             cost = count_cost(cfg, args.shape, args.device)
         show(path, cost)
@@ -61,8 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     print('1 MAC (a multiplication and an addition) = 2 FLOPs; papers often call MACs FLOPs.')
     if args.json:
         write_json(args.json, {'models': results})
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    run_tool(main)

@@ -9,7 +9,6 @@ Example:
 """
 
 import argparse
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -119,8 +118,8 @@ def measure_all(
     return rows
 
 
-def main() -> int:
-    """Run the tool; returns its exit status."""
+def main() -> None:
+    """Run the tool."""
     args = parse_args()
     args.device = str(check_device(args.device))
     cfg = read_config(args)
@@ -142,8 +141,7 @@ def main() -> int:
         print(f'note: {note}')
     for path in tables.write(out, rows, metadata):
         print(f'wrote {path}')
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    run_tool(main)

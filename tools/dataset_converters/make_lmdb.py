@@ -45,8 +45,8 @@ def convert(args: argparse.Namespace) -> LmdbReport:
         return write_lmdb(args.source, args.lmdb, extensions, args.readers, show, verify)
 
 
-def main() -> int:
-    """Run the tool; return its exit status."""
+def main() -> None:
+    """Run the tool."""
     args, start = parse_args(), time.monotonic()
     report = convert(args)
     meta = report.meta
@@ -57,8 +57,7 @@ def main() -> int:
     print('not verified' if args.no_verify else 'every file matches its SHA-256')
     print(f'sha256 of all: {meta.sha256}')
     print(f'{time.monotonic() - start:.1f} s')
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    run_tool(main)

@@ -10,7 +10,6 @@ Example:
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +37,8 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
-    """Run the tool; return its exit status."""
+def main() -> None:
+    """Run the tool."""
     args = parse_args()
     dataset = ImageNet(args.data_root, args.img_dir, source=args.source)
     labels = dataset.labels()
@@ -56,8 +55,7 @@ def main() -> int:
         f'{args.out}: {len(lines)} of {len(dataset)} images of {len(counts)} classes, '
         f'{counts.min()} to {counts.max()} a class'
     )
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    run_tool(main)

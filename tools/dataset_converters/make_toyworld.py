@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from lightvit_dense.datasets import toyworld
@@ -77,8 +76,8 @@ def print_report(report: toyworld.WorldReport) -> None:
                     print(f'{split}: {parts}')
 
 
-def main() -> int:
-    """Run the tool; return its exit status."""
+def main() -> None:
+    """Run the tool."""
     args = parse_args()
     numbers = {name: getattr(args, name) for name in _NUMBERS}
     stamps = args.stamps or ''
@@ -97,8 +96,7 @@ def main() -> int:
         sheet = detection_grid(ann_file, coco / 'val2017', count=24, width=240, columns=6)
         write_image(args.preview, sheet)
         print(f'Contact sheet: {args.preview}')
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    run_tool(main)

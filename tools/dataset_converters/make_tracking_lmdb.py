@@ -11,7 +11,6 @@ Example:
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -95,8 +94,8 @@ def write_part(source: Path, base: Path, args: argparse.Namespace) -> None:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the tool; return its exit status."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the tool."""
     args, start = parse_args(argv), time.monotonic()
     require_known(args.name, LAYOUTS, 'NAME')
     if args.readers < 1:
@@ -109,8 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f'{target / "seq_list.json"}: {write_list(parts, target)} training videos')
     print('not verified' if args.no_verify else 'every file matches its SHA-256')
     print(f'{time.monotonic() - start:.1f} s')
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    run_tool(main)

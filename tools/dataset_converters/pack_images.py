@@ -51,4 +51,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    run_tool(main)

@@ -10,7 +10,6 @@ Example:
 
 import argparse
 import json
-import sys
 from dataclasses import asdict
 
 from lightvit_dense.checkpoints.conversion import convert_checkpoint, inspect_checkpoint
@@ -102,4 +101,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    run_tool(main)

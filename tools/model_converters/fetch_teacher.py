@@ -10,7 +10,6 @@ Example:
 import argparse
 import json
 import os
-import sys
 from pathlib import Path
 
 from lightvit_dense.checkpoints.fetch import fetch_teacher
@@ -47,4 +46,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    run_tool(main)

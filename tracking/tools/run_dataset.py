@@ -15,7 +15,7 @@ import torch
 from mmengine.config import Config
 
 from lightvit_dense.apis.arguments import add_cfg_options
-from lightvit_dense.apis.configs import load_config, prepare_scope
+from lightvit_dense.apis.configs import load_config
 from lightvit_dense.apis.preflight import find_missing, raise_if_missing
 from lightvit_dense.errors import UserError, run_tool
 
@@ -57,8 +57,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def read_config(args: argparse.Namespace) -> Config:
     """Read the config and choose its sequences as the command line asks."""
-    config = load_config(args.config, args.cfg_options)
-    prepare_scope(config)
+    config = load_config(args.config, args.cfg_options, scope=True)
     if args.data:
         sequences = describe_set(args.data, dict(args.data_options))
         dataset = dict(type='tracking.SequenceDataset', sequences=sequences)
@@ -110,4 +109,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    run_tool(main)

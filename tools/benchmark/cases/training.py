@@ -28,7 +28,6 @@ from torch.autograd import DeviceType
 from torch.profiler import profile
 
 from lightvit_dense.apis import load_config, train
-from lightvit_dense.apis.configs import prepare_scope
 from lightvit_dense.apis.recorded import without_sources
 from lightvit_dense.compat import finish_distributed
 from lightvit_dense.datasets.noise import noise_for
@@ -129,9 +128,8 @@ def noise_config(row: Row, smoke: bool) -> Config:
     """Return the config of a short training on noise from random weights."""
     config, side, _, *small = TASKS[row['task']]
     config, side, ends = (*small, SMOKE_ENDS) if smoke else (config, side, ENDS)
-    cfg, resumed = load_config(config), row['way'] == 'resumed'
+    cfg, resumed = load_config(config, scope=True), row['way'] == 'resumed'
     length = 4 if resumed else ends[-1] + 1
-    prepare_scope(cfg)
     cfg.model = without_sources(cfg.model.to_dict())
     noise = noise_for(cfg, row['batch'], side)
     cfg.train_dataloader = dict(batch_size=1, num_workers=0, dataset=noise)
