@@ -23,7 +23,8 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
         r + (1 - r) * (1 + cos(pi * (t - w) / (T - w))) / 2     from then on.
 
     One dict in place of a list of two schedulers: a config that trains longer changes
-    ``train_cfg.max_epochs`` and nothing else, since ``end`` follows it.
+    ``train_cfg.max_epochs`` and nothing else, since ``end`` follows it. Raises UserError if the
+    schedule has no end or no length, or a share is out of [0, 1].
 
     Args:
         optimizer: Optimizer or wrapper.
@@ -35,9 +36,6 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
         last_step: As of mmengine's schedulers.
         verbose: As of mmengine's schedulers.
         by_epoch: Whether ``warmup``, ``begin`` and ``end`` are epochs.
-
-    Raises:
-        UserError: If the schedule has no end or no length, or a share is out of [0, 1].
     """
 
     def __init__(

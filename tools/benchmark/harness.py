@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import lightvit_dense
-from lightvit_dense.apis.configs import load_config, prepare_scope
+from lightvit_dense.apis.configs import load_config
 from lightvit_dense.errors import UserError
 from lightvit_dense.registry import MODELS
 from lightvit_dense.utils import environment
@@ -70,8 +70,7 @@ def check_options(args: argparse.Namespace) -> None:
 
 def build_random(config: str | Path) -> Any:
     """Build the model of a config with random weights, in training mode."""
-    cfg = load_config(config)
-    prepare_scope(cfg)
+    cfg = load_config(config, scope=True)
     torch.manual_seed(0)
     return MODELS.build(cfg.model)
 
@@ -157,11 +156,9 @@ def compare(
 ) -> dict[str, dict[str, float]]:
     """Time calls in turns (see :func:`in_turns`) and set each beside the first.
 
-    ``items`` are what a call handles: seconds are of one.
-
-    Returns:
-        By name: the :func:`summary` in seconds, and ``ratio``, the median over rounds of its
-        seconds by the first one's (above 1 the first is faster).
+    ``items`` are what a call handles: seconds are of one. Returns by name the :func:`summary` in
+    seconds, and ``ratio``, the median over rounds of its seconds by the first one's (above 1 the
+    first is faster).
     """
     taken = in_turns(calls, repeats, warmup, device=device, **options)
     first = next(iter(taken.values()))
@@ -256,11 +253,8 @@ def compare_pipelines(
     """Compare pipelines, the reference first, on one core, with the same randomness in a round.
 
     Each is called with each item of a round, which is so many images; a bare decode, or copy, of
-    each is among them.
-
-    Returns:
-        Rows as :func:`compare` gives them, in CPU seconds an image, with ``per_s`` and ``floor``,
-        the part of the fastest bare decode's speed; and their table.
+    each is among them. Returns rows as :func:`compare` gives them, in CPU seconds an image, with
+    ``per_s`` and ``floor``, the part of the fastest bare decode's speed; and their table.
     """
     import cv2
 
