@@ -5,11 +5,17 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from subprocess import STDOUT
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from lightvit_dense.suite import executors, stages
 from lightvit_dense.suite.plan import SuitePlan
 from lightvit_dense.suite.spec import read_suite
 from lightvit_dense.suite.stages import Stage, StageError, start_job
+from tests.helpers.processes import start_python
 
 SUITE = """
 seeds = [0, 1]
@@ -113,9 +119,7 @@ class InlineExecutor:
         pass
 
 
-def run_inline(
-    stage: Stage, cwd: Path, owner: tuple[int, float] | None = None, poll: float = 0.02
-) -> str:
+def run_inline(stage: Stage, cwd: Path, owner: Any = None, poll: float = 0.02) -> str:
     """Run an attempt in this process; return what went wrong. SIGTERM gets its handler back."""
     before = signal.getsignal(signal.SIGTERM)
     try:
@@ -125,3 +129,14 @@ def run_inline(
     finally:
         signal.signal(signal.SIGTERM, before)
     return ''
+
+
+def fork_stages(patch: pytest.MonkeyPatch, root: Path) -> None:
+    """Let ``tools/run_benchmark.py`` run its stages one after the other, as forks of the test's."""
+
+    class Forking(InlineExecutor):
+        def __init__(self, *_: Any, **__: Any) -> None:
+            super().__init__(root, poll=0.2)
+
+    patch.setattr(stages, 'subprocess', SimpleNamespace(Popen=start_python, STDOUT=STDOUT))
+    patch.setattr(executors, 'LocalExecutor', Forking)

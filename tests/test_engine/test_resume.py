@@ -101,8 +101,7 @@ def test_a_moved_work_directory_is_resumed_and_an_empty_one_started(
 
 
 WORKER = Path(__file__).parents[1] / 'helpers/killed_run_worker.py'
-SEED = 1
-"""Draws the order of the kills and their moments; a failure can be repeated but for the timing."""
+SEED = 1  # draws the order of the kills and their moments
 
 
 def diary(folder: Path) -> list[list[str]]:
@@ -111,8 +110,7 @@ def diary(folder: Path) -> list[list[str]]:
 
 
 def test_ten_kills_change_no_weight_and_leave_nothing_torn(tmp_path) -> None:
-    environment = os.environ | dict.fromkeys(('OMP_NUM_THREADS', 'MKL_NUM_THREADS'), '1')
-    environment['TEST_PROCESS_SECONDS'] = '400'  # eleven trainings
+    environment = os.environ | dict(OMP_NUM_THREADS='1', TEST_PROCESS_SECONDS='400')
     with (tmp_path / 'out.txt').open('w') as out:
         status = start_python([sys.executable, WORKER, tmp_path, SEED], out, environment).wait()
     printed = (tmp_path / 'out.txt').read_text()

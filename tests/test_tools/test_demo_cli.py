@@ -3,14 +3,10 @@
 import json
 import re
 import shutil
-from subprocess import STDOUT
-from types import SimpleNamespace
 
 import pytest
 
-from lightvit_dense.suite import executors, stages
-from tests.helpers.processes import start_python
-from tests.helpers.tiny_suite import InlineExecutor
+from tests.helpers.tiny_suite import fork_stages
 from tests.helpers.tools import ROOT, call_tool
 
 SUITE = 'configs/suites/demo.py'
@@ -21,11 +17,6 @@ WORDS = [ROOT / SUITE, '--jobs', 2, '--smoke', '--cfg-options']
 WORDS += ['inits.scratch.tasks=[tracking]', 'inits.dmae.tasks=[detection]', '--work-dir']
 
 
-class Inline(InlineExecutor):
-    def __init__(self, *_, **__):
-        super().__init__(ROOT, poll=0.2)
-
-
 @pytest.fixture(scope='module')
 def demo(tmp_path_factory):
     """A finished smoke run, a fork for every stage: its folder and what it printed."""
@@ -34,9 +25,7 @@ def demo(tmp_path_factory):
         patch.delenv('LIGHTVIT_DATA', raising=False)
         patch.setenv('TEST_PROCESS_SECONDS', '600')  # of every stage
         with pytest.MonkeyPatch.context() as forked:
-            popen = SimpleNamespace(Popen=start_python, STDOUT=STDOUT)
-            forked.setattr(stages, 'subprocess', popen)
-            forked.setattr(executors, 'LocalExecutor', Inline)
+            fork_stages(forked, ROOT)
             printed = call_tool('run_benchmark.py', *WORDS, folder)
         yield folder, printed
 

@@ -15,6 +15,7 @@ import torch
 from lightvit_dense.errors import UserError
 from lightvit_dense.visualization import write_image
 from tests.helpers.small_dense import picture
+from tests.helpers.tiny_suite import fork_stages
 from tests.helpers.tools import call_tool
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +60,8 @@ def cells_of(folder):
     return {run['task']: run for run in runs if run['kind'] == 'cell'}
 
 
-def test_one_task_fails_and_the_other_is_measured(tool, tmp_path):
+def test_one_task_fails_and_the_other_is_measured(tool, tmp_path, monkeypatch):
+    fork_stages(monkeypatch, ROOT)
     out = tool('--smoke', '--jobs', '2', status=1)
     assert '1 of the runs failed' in out
     assert 'Smoke run' in out

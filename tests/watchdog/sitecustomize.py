@@ -1,7 +1,4 @@
-"""End a Python process that a test has started, with a dump of all stacks, when it takes too long.
-
-Python imports this module at its start; tests/conftest.py says after how many seconds.
-"""
+"""End a process that a test has started, with a dump of all stacks, when it takes too long."""
 
 import faulthandler
 import os
