@@ -21,31 +21,12 @@ if TYPE_CHECKING:
     from lightvit_dense.apis.loading import frozen_backbone, load
     from lightvit_dense.apis.model import Model
 
-__all__ = [
-    'ClassificationInferencer',
-    'DetectionInferencer',
-    'Model',
-    'SegmentationInferencer',
-    'apply_tta',
-    'build_model',
-    'check_testing',
-    'check_training',
-    'evaluate',
-    'frozen_backbone',
-    'load',
-    'load_config',
-    'make_inferencer',
-    'read_expected',
-    'test',
-    'train',
-    'verify',
-]
-
-
 _LATE = dict(load='loading', frozen_backbone='loading', Model='model')
+_LATE |= dict(ClassificationInferencer='inferencers', DetectionInferencer='inferencers')
+_LATE |= dict(SegmentationInferencer='inferencers', make_inferencer='inferencers')
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _LATE:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    return getattr(import_module(f'{__name__}.{_LATE.get(name, "inferencers")}'), name)
+    return getattr(import_module(f'{__name__}.{_LATE[name]}'), name)

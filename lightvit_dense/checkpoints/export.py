@@ -17,12 +17,14 @@ from lightvit_dense.utils.io import atomic_path, atomic_write, sha256
 
 from . import export_formats as formats
 
+Data = dict[str, Any]
+"""Plain data."""
 _SIZES = ('arch', 'embed_dims', 'num_layers', 'num_heads', 'patch_size', 'grid_size')
 _SIZES_OF_SOME = ('stages', 'q_pool', 'mask_unit', 'num_prefix_tokens')
 _BUFFER = re.compile(r'\.(running_mean|running_var|num_batches_tracked)$')
 
 
-def _describe(backbone: nn.Module) -> dict[str, Any]:
+def _describe(backbone: nn.Module) -> Data:
     """Collect the sizes that a backbone has as attributes."""
     found = {k: getattr(backbone, k, None) for k in (*_SIZES, *_SIZES_OF_SOME)}
     return {k: list(v) if isinstance(v, tuple) else v for k, v in found.items() if v is not None}
@@ -33,18 +35,14 @@ def _is_classifier(model: nn.Module) -> bool:
 
 
 def _write(
-    model: nn.Module,
-    state: Mapping[str, Tensor],
-    path: Path,
-    meta: dict[str, Any],
-    further: dict[str, Any],
+    model: nn.Module, state: Mapping[str, Tensor], path: Path, meta: Data, further: Data
 ) -> Path:
     """Write tensors and their metadata, each whole or not at all; return the path of the .json."""
     whole = _is_classifier(model)
     endings = ('.safetensors', '.pth') if whole else ('.safetensors',)
     if path.suffix not in endings:
         raise ValueError(f'{path}: the name must end in {" or ".join(endings)}')
-    metadata: dict[str, Any] = {
+    metadata: Data = {
         'format': f'lightvit_dense.{"classifier" if whole else "backbone"}',
         'version': lightvit_dense.__version__,
         'time': time.strftime('%Y-%m-%dT%H:%M:%S%z'),
@@ -73,10 +71,7 @@ def _write(
 
 
 def save_backbone(
-    model: nn.Module,
-    path: str | os.PathLike,
-    meta: dict[str, Any],
-    config: dict[str, Any] | None = None,
+    model: nn.Module, path: str | os.PathLike, meta: Data, config: Data | None = None
 ) -> Path:
     """Write the parameters of a backbone, or of a whole classifier, for our own tools.
 
@@ -94,10 +89,7 @@ def save_backbone(
 
 
 def save_timm(
-    model: nn.Module,
-    path: str | os.PathLike,
-    meta: dict[str, Any],
-    config: dict[str, Any] | None = None,
+    model: nn.Module, path: str | os.PathLike, meta: Data, config: Data | None = None
 ) -> Path:
     """Write a backbone or classifier for ``timm.create_model(..., checkpoint_path=...)``.
 
@@ -115,10 +107,7 @@ def save_timm(
 
 
 def save_huggingface(
-    model: nn.Module,
-    folder: str | os.PathLike,
-    meta: dict[str, Any],
-    config: dict[str, Any] | None = None,
+    model: nn.Module, folder: str | os.PathLike, meta: Data, config: Data | None = None
 ) -> Path:
     """Write a folder for ``from_pretrained`` of Hugging Face's ViT or Hiera, or their classifiers.
 

@@ -10,14 +10,6 @@ from typing import Any
 from lightvit_dense.compat.mmcv_ops import install as install_mmcv_ops
 from lightvit_dense.compat.mmseg_configs import install as install_mmseg_configs
 
-__all__ = [
-    'DistributedDataParallel',
-    'finish_distributed',
-    'init_distributed',
-    'install_mmcv_ops',
-    'install_mmseg_configs',
-]
-
 
 def __getattr__(name: str) -> Any:
     if name in ('DistributedDataParallel', 'finish_distributed', 'init_distributed'):

@@ -33,9 +33,7 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
         eta_min_ratio: r, the share of the base rate that the cosine ends at.
         begin: First epoch or iteration.
         end: Last one (T); by default that of the training.
-        last_step: As of mmengine's schedulers.
-        verbose: As of mmengine's schedulers.
-        by_epoch: Whether ``warmup``, ``begin`` and ``end`` are epochs.
+        **kwargs: As of mmengine's schedulers, such as ``by_epoch``.
     """
 
     def __init__(
@@ -46,9 +44,7 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
         eta_min_ratio: float = 0.0,
         begin: int = 0,
         end: int = INF,
-        last_step: int = -1,
-        by_epoch: bool = True,
-        verbose: bool = False,
+        **kwargs: Any,
     ) -> None:
         if end == INF:
             raise UserError('param_scheduler: WarmupCosineLR needs its end')
@@ -68,9 +64,7 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
                 raise UserError(f'param_scheduler.{name} must lie in [0, 1], got {value}')
         self.warmup, self.length = warmup, end - begin
         self.start_factor, self.eta_min_ratio = start_factor, eta_min_ratio
-        super().__init__(
-            optimizer, begin=begin, end=end, last_step=last_step, by_epoch=by_epoch, verbose=verbose
-        )
+        super().__init__(optimizer, begin=begin, end=end, **kwargs)
 
     @classmethod
     def build_iter_from_epoch(

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+Grid = tuple[int, int]  # rows, columns
 EXTRA = 3  # class token to patch, patch to class token, class token to itself
 
 
@@ -63,7 +64,7 @@ def interpolation_matrix(
     return _kept_matrix(source, target, device, dtype)
 
 
-def resize_offsets(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
+def resize_offsets(table: Tensor, old: Grid, new: Grid) -> Tensor:
     """Resize a table [(2 * rows - 1) * (2 * columns - 1), heads] of grid ``old`` to ``new``.
 
     By BEiT's geometric interpolation; gradients flow to the table, which is itself returned when
@@ -81,7 +82,7 @@ def resize_offsets(table: Tensor, old: tuple[int, int], new: tuple[int, int]) ->
         return torch.einsum('Hh,Ww,hwn->HWn', down, across, image).flatten(0, 1)
 
 
-def split_rows(rows: int) -> tuple[int, int] | None:
+def split_rows(rows: int) -> Grid | None:
     """Tell the side of the square window in patches and the extra rows (3 or 0) of a table."""
     for extra in (EXTRA, 0):
         side = math.isqrt(max(rows - extra, 0))
@@ -91,10 +92,7 @@ def split_rows(rows: int) -> tuple[int, int] | None:
 
 
 def resize_relative_bias(
-    table: Tensor,
-    window: tuple[int, int],
-    extra: int = EXTRA,
-    source_window: tuple[int, int] | None = None,
+    table: Tensor, window: Grid, extra: int = EXTRA, source_window: Grid | None = None
 ) -> Tensor:
     """Resize a table of relative position biases by geometric interpolation, as BEiT does.
 

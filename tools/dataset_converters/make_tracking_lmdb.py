@@ -11,6 +11,7 @@ Example:
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from lightvit_dense.datasets.errors import DatasetError
 from lightvit_dense.datasets.lmdb_writer import write_lmdb
 from lightvit_dense.errors import UserError, require_known, run_tool
 from lightvit_dense.utils.io import atomic_write
-from tracking.tools.options import show_progress
+from lightvit_dense.utils.progress import Display
 
 LAYOUTS = {
     'lasot': (('*/*/groundtruth.txt',), ('.jpg', '.txt')),
@@ -76,17 +77,9 @@ def write_list(parts: Sequence[tuple[Path, Path]], target: Path) -> int:
 
 def write_part(source: Path, base: Path, args: argparse.Namespace) -> None:
     """Write an LMDB, read it back if that is asked for, and say how many files it has."""
-    with show_progress(
-        f'{"writing" if args.no_verify else "writing and verifying"} {base}'
-    ) as tell:
-        report = write_lmdb(
-            source,
-            base,
-            LAYOUTS[args.name][1],
-            args.readers,
-            lambda stage, done, total: tell(done, total),
-            not args.no_verify,
-        )
+    endings, verify = LAYOUTS[args.name][1], not args.no_verify
+    with Display(sys.stderr, 1 + verify) as show:
+        report = write_lmdb(source, base, endings, args.readers, show, verify)
     wrote = report.meta.count - report.resumed
     print(
         f'{base}: {report.meta.count} files, {report.meta.size} bytes; {wrote} written, '

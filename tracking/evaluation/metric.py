@@ -38,10 +38,7 @@ class SequenceMetric(BaseMetric):
     entry: Callable[[Any, np.ndarray, Any], tuple]
 
     def __init__(
-        self,
-        out_dir: str | None = None,
-        tracker_name: str = 'tracker',
-        prefix: str | None = None,
+        self, out_dir: str | None = None, tracker_name: str = 'tracker', prefix: str | None = None
     ) -> None:
         super().__init__(prefix=prefix)
         self.out_dir = None if out_dir is None else Path(out_dir) / tracker_name
@@ -130,11 +127,7 @@ class GOT10kMetric(SequenceMetric):
     layout = 'got10k'
 
     def __init__(
-        self,
-        average: str = 'frames',
-        clip: bool = True,
-        format_only: bool = False,
-        **kwargs: Any,
+        self, average: str = 'frames', clip: bool = True, format_only: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         require_known(average, AVERAGES, 'average')

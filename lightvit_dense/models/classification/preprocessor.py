@@ -22,9 +22,7 @@ class ClassificationPreprocessor(ImagePreprocessor):
         mean: See :class:`ImagePreprocessor`, as for ``std`` and all that is not named here.
         num_classes: Number of classes.
         mixup: Parameter of Mixup's Beta distribution, 0 for none.
-        cutmix: Parameter of CutMix's, 0 for none.
-        switch_prob: How often it is CutMix where both are on.
-        mix_prob: How often a batch is mixed at all.
+        cutmix: Parameter of CutMix's, 0 for none; where both are on, each has half of the batches.
         erasing: How often a rectangle of an image is replaced by noise, 0 for never.
     """
 
@@ -35,8 +33,6 @@ class ClassificationPreprocessor(ImagePreprocessor):
         num_classes: int,
         mixup: float = 0.0,
         cutmix: float = 0.0,
-        switch_prob: float = 0.5,
-        mix_prob: float = 1.0,
         erasing: float = 0.0,
         bgr_to_rgb: bool = False,
         non_blocking: bool = True,
@@ -44,27 +40,15 @@ class ClassificationPreprocessor(ImagePreprocessor):
         super().__init__(mean, std, bgr_to_rgb, non_blocking)
         if min(mixup, cutmix) < 0:
             raise ValueError(f'mixup and cutmix must not be negative, got {mixup} and {cutmix}')
-        for name, value in (
-            ('switch_prob', switch_prob),
-            ('mix_prob', mix_prob),
-            ('erasing', erasing),
-        ):
-            if not 0 <= value <= 1:
-                raise ValueError(f'{name} must lie in [0, 1], got {value}')
+        if not 0 <= erasing <= 1:
+            raise ValueError(f'erasing must lie in [0, 1], got {erasing}')
         self.num_classes = num_classes
         self.erasing = erasing
         self.mix: Any = None
         if mixup or cutmix:
             from timm.data import Mixup  # takes seconds to import
 
-            self.mix = Mixup(
-                mixup_alpha=mixup,
-                cutmix_alpha=cutmix,
-                prob=mix_prob,
-                switch_prob=switch_prob,
-                label_smoothing=0.0,
-                num_classes=num_classes,
-            )
+            self.mix = Mixup(mixup, cutmix, label_smoothing=0.0, num_classes=num_classes)
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Normalise a batch; in training erase, and mix, which adds ``targets`` [B, classes]."""

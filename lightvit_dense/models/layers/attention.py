@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .relative_attention import relative_attention
-from .relative_bias import relative_bias, table_rows
+from .relative_bias import Grid, relative_bias, table_rows
 from .relative_position import axis_table, position_logits
 from .windows import join_windows, pad_to_windows, split_windows
 
@@ -23,8 +23,8 @@ class Attention(nn.Module):
         dim: int,
         num_heads: int,
         qkv_bias: bool = True,
-        rel_pos_size: tuple[int, int] | None = None,
-        rel_bias_size: tuple[int, int] | None = None,
+        rel_pos_size: Grid | None = None,
+        rel_bias_size: Grid | None = None,
         cls_token: bool = False,
     ) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Attention(nn.Module):
             self.relative_position_bias_table = nn.Parameter(torch.zeros(rows, num_heads))
 
     def bias(
-        self, tokens: int, grid: tuple[int, int] | None, ids_keep: Tensor | None, dtype: torch.dtype
+        self, tokens: int, grid: Grid | None, ids_keep: Tensor | None, dtype: torch.dtype
     ) -> Tensor | None:
         """Return what is added to the logits [1 or B, heads, N, N], ``None`` without a table.
 
@@ -67,7 +67,7 @@ class Attention(nn.Module):
         table = self.relative_position_bias_table
         return relative_bias(table, self.rel_bias_size, grid, ids_keep).to(dtype)
 
-    def _position(self, grid: tuple[int, int] | None, q: Tensor) -> tuple[Tensor, Tensor]:
+    def _position(self, grid: Grid | None, q: Tensor) -> tuple[Tensor, Tensor]:
         """Return the vectors of the offsets between rows and between columns of a grid."""
         assert self.rel_pos_h is not None
         assert self.rel_pos_w is not None
@@ -78,9 +78,7 @@ class Attention(nn.Module):
         rows, columns = axis_table(self.rel_pos_h, grid[0]), axis_table(self.rel_pos_w, grid[1])
         return rows.to(q.dtype), columns.to(q.dtype)
 
-    def _explicit(
-        self, q: Tensor, k: Tensor, grid: tuple[int, int] | None, ids_keep: Tensor | None
-    ) -> Tensor:
+    def _explicit(self, q: Tensor, k: Tensor, grid: Grid | None, ids_keep: Tensor | None) -> Tensor:
         """Return the logits of unscaled queries and keys [B, heads, N, d]."""
         logits = (q * self.scale) @ k.transpose(-2, -1)
         if self.rel_pos_h is not None:
@@ -89,7 +87,7 @@ class Attention(nn.Module):
         return logits if bias is None else logits + bias
 
     def _fused(
-        self, qkv: tuple[Tensor, ...], grid: tuple[int, int] | None, ids_keep: Tensor | None = None
+        self, qkv: tuple[Tensor, ...], grid: Grid | None, ids_keep: Tensor | None = None
     ) -> Tensor:
         """Attend without logits; all tensors are [B, heads, N, d]."""
         q, k, v = qkv
@@ -106,11 +104,7 @@ class Attention(nn.Module):
         return x.permute(2, 0, 3, 1, 4).unbind(0)
 
     def logits(
-        self,
-        x: Tensor,
-        grid: tuple[int, int] | None = None,
-        ids_keep: Tensor | None = None,
-        window: int = 0,
+        self, x: Tensor, grid: Grid | None = None, ids_keep: Tensor | None = None, window: int = 0
     ) -> Tensor:
         """Return the scaled logits [B, heads, N, N] of normalised tokens [B, N, C].
 
@@ -131,7 +125,7 @@ class Attention(nn.Module):
         # [B*W, heads, n, n] -> [B, W, heads, n, n] -> [B, heads, W*n, n]
         return logits.unflatten(0, (batch, -1)).transpose(1, 2).flatten(2, 3)
 
-    def windows(self, x: Tensor, grid: tuple[int, int], window: int) -> Tensor:
+    def windows(self, x: Tensor, grid: Grid, window: int) -> Tensor:
         """Attend inside windows: tokens [B, rows*columns, C] in and out.
 
         Where windows do not divide the grid (rows, columns), zero tokens fill it up at the right
@@ -145,7 +139,7 @@ class Attention(nn.Module):
     def forward(
         self,
         x: Tensor,
-        grid: tuple[int, int] | None = None,
+        grid: Grid | None = None,
         need_logits: bool = False,
         ids_keep: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:

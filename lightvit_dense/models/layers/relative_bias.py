@@ -6,15 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightvit_dense.utils.relative_bias import EXTRA, resize_offsets
+from lightvit_dense.utils.relative_bias import EXTRA, Grid, resize_offsets
 
 
-def table_rows(grid: tuple[int, int], cls_token: bool) -> int:
+def table_rows(grid: Grid, cls_token: bool) -> int:
     """Return the rows of a table: offsets of a grid (rows, columns), and those of a class token."""
     return (2 * grid[0] - 1) * (2 * grid[1] - 1) + EXTRA * cls_token
 
 
-def _pair_index(grid: tuple[int, int], cls_token: bool, device: torch.device) -> Tensor:
+def _pair_index(grid: Grid, cls_token: bool, device: torch.device) -> Tensor:
     rows, columns = grid
     place = torch.arange(rows * columns, device=device)
     y, x = torch.div(place, columns, rounding_mode='floor'), place % columns
@@ -30,13 +30,13 @@ def _pair_index(grid: tuple[int, int], cls_token: bool, device: torch.device) ->
 
 
 @lru_cache(maxsize=16)
-def _kept_pair_index(grid: tuple[int, int], cls_token: bool, device: torch.device) -> Tensor:
+def _kept_pair_index(grid: Grid, cls_token: bool, device: torch.device) -> Tensor:
     # What is made in inference mode could not be used in training later.
     with torch.inference_mode(False):
         return _pair_index(grid, cls_token, device)
 
 
-def pair_index(grid: tuple[int, int], cls_token: bool, device: torch.device) -> Tensor:
+def pair_index(grid: Grid, cls_token: bool, device: torch.device) -> Tensor:
     """Return a table's row for each query and key, int64 [N, N], which all blocks share."""
     if torch.compiler.is_compiling():  # a compiler keeps constants by itself
         return _pair_index(grid, cls_token, device)
@@ -44,10 +44,7 @@ def pair_index(grid: tuple[int, int], cls_token: bool, device: torch.device) -> 
 
 
 def relative_bias(
-    table: Tensor,
-    table_grid: tuple[int, int],
-    grid: tuple[int, int],
-    ids_keep: Tensor | None = None,
+    table: Tensor, table_grid: Grid, grid: Grid, ids_keep: Tensor | None = None
 ) -> Tensor:
     """Return what is added to the attention logits of an image [1 or B, heads, N, N].
 

@@ -40,11 +40,9 @@ class DINO(MomentumPretrainer):
         student_temperature: float = 0.1,
         teacher_temperature: float = 0.04,
         center_momentum: float = 0.9,
-        distiller: dict[str, Any] | None = None,
-        data_preprocessor: dict[str, Any] | None = None,
-        init_cfg: dict | list[dict] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(backbone, distiller, data_preprocessor, init_cfg)
+        super().__init__(backbone, **kwargs)
         if num_global_views < 1:
             raise ValueError(f'DINO: num_global_views={num_global_views} must be positive')
         self.num_global_views = num_global_views

@@ -45,11 +45,9 @@ class HieraMAE(MaskedAutoencoder):
         mask_ratio: float = 0.4,
         norm_pix_loss: bool = True,
         reconstruct_after: int | None = None,
-        distiller: dict[str, Any] | None = None,
-        data_preprocessor: dict[str, Any] | None = None,
-        init_cfg: dict | list[dict] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(backbone, distiller, data_preprocessor, init_cfg)
+        super().__init__(backbone, **kwargs)
         hiera = self.backbone
         if not isinstance(hiera, Hiera):
             raise ValueError(

@@ -39,11 +39,9 @@ class MAE(MaskedAutoencoder):
         mask_ratio: float = 0.75,
         norm_pix_loss: bool = True,
         reconstruct_after: int | None = None,
-        distiller: dict[str, Any] | None = None,
-        data_preprocessor: dict[str, Any] | None = None,
-        init_cfg: dict | list[dict] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(backbone, distiller, data_preprocessor, init_cfg)
+        super().__init__(backbone, **kwargs)
         if self.backbone.num_prefix_tokens != 1:
             raise ValueError('MAE needs a backbone with cls_token=True')
         sizes = dict(

@@ -41,11 +41,9 @@ class MoCoV3(MomentumPretrainer):
         out_channels: int = 256,
         temperature: float = 0.2,
         stop_grad_patch_embed: bool = False,
-        distiller: dict[str, Any] | None = None,
-        data_preprocessor: dict[str, Any] | None = None,
-        init_cfg: dict | list[dict] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(backbone, distiller, data_preprocessor, init_cfg)
+        super().__init__(backbone, **kwargs)
         if temperature <= 0:
             raise ValueError(f'MoCoV3: temperature={temperature} must be positive')
         self.temperature = temperature

@@ -26,15 +26,9 @@ class MaskedSquares(MaskedImageModel):
     encoder: type
 
     def __init__(
-        self,
-        backbone: dict[str, Any],
-        mask_unit: int = 32,
-        mask_ratio: float = 0.6,
-        distiller: dict[str, Any] | None = None,
-        data_preprocessor: dict[str, Any] | None = None,
-        init_cfg: dict | list[dict] | None = None,
+        self, backbone: dict[str, Any], mask_unit: int = 32, mask_ratio: float = 0.6, **kwargs: Any
     ) -> None:
-        super().__init__(backbone, distiller, data_preprocessor, init_cfg)
+        super().__init__(backbone, **kwargs)
         encoder: Any = self.backbone
         if not isinstance(encoder, self.encoder):
             raise ValueError(

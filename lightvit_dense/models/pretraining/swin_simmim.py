@@ -68,15 +68,11 @@ class SwinSimMIM(MaskedSquares):
     def __init__(
         self,
         backbone: dict[str, Any],
-        mask_unit: int = 32,
-        mask_ratio: float = 0.6,
         decoder: dict[str, Any] | None = None,
         reconstruct_after: int | None = None,
-        distiller: dict[str, Any] | None = None,
-        data_preprocessor: dict[str, Any] | None = None,
-        init_cfg: dict | list[dict] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(backbone, mask_unit, mask_ratio, distiller, data_preprocessor, init_cfg)
+        super().__init__(backbone, **kwargs)
         swin = self.backbone
         if swin.mask_token is None:
             raise ValueError('SwinSimMIM needs a backbone with mask_token=True')

@@ -9,10 +9,7 @@ NUMBERS = 2**24
 
 
 def label_map(
-    scores: Tensor,
-    size: tuple[int, int],
-    align_corners: bool = False,
-    numbers: int = NUMBERS,
+    scores: Tensor, size: tuple[int, int], align_corners: bool = False, numbers: int = NUMBERS
 ) -> Tensor:
     """Resize scores [classes, h, w] and choose classes, a strip of ``numbers`` at a time."""
     classes, rows, _ = scores.shape
