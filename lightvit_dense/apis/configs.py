@@ -112,9 +112,9 @@ def prepare_work_dir(cfg: Config, work_dir: str | Path | None) -> None:
         cfg.work_dir = str(Path('work_dirs') / Path(cfg.filename or 'config').stem)
 
 
-def load_run(mode: str, *config: Any, work_dir: str | Path | None) -> Config:
+def load_run(mode: str, config: Any, options: dict | None, work_dir: str | Path | None) -> Config:
     """Load a config to 'train' or to 'test' it; one without that part is refused."""
-    cfg = load_config(*config, scope=True)
+    cfg = load_config(config, options, scope=True)
     prepare_work_dir(cfg, work_dir)
     if cfg.get(f'{mode}_cfg') is None:
         raise UserError(f'{name_of(cfg)} has no {mode}_cfg: there is nothing to {mode}')

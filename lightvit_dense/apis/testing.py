@@ -59,7 +59,7 @@ def evaluate(
         extra: Names of the config's ``extra_tests`` to run too, or ('all',).
         show_max: Most pictures; None for one an image.
     """
-    cfg = load_run('test', config, cfg_options, work_dir=work_dir)
+    cfg = load_run('test', config, cfg_options, work_dir)
     cfg.load_from, cfg.resume = str(checkpoint), False
     extras = choose_extras(cfg, extra)
     prepare_launcher(cfg, launcher)

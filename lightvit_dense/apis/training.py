@@ -40,7 +40,7 @@ def train(
         cfg_options: Config values to override, by dotted key.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
     """
-    cfg = load_run('train', config, cfg_options, work_dir=work_dir)
+    cfg = load_run('train', config, cfg_options, work_dir)
     world_size = prepare_launcher(cfg, launcher)
     _prepare_resume(cfg, resume)
     require_same_checkpoint(cfg)
