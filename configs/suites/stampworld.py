@@ -194,12 +194,11 @@ pictures = dict(
         'Gains against iterations of pre-training',
         'iterations of pre-training',
         lambda task: {
-            _compared_inits[init]: [
-                (200, f'{init}_200', task),
-                (800, f'{init}_800', task),
-                (3200, init, task),
+            title: [
+                (iters, f'{init}_{iters}' if init != 'scratch' and iters < 3200 else init, task)
+                for iters in (200, 800, 3200)
             ]
-            for init in ('mae', 'dmae_dinov2')
+            for init, title in _compared_inits.items()
         },
     ),
 )

@@ -97,7 +97,9 @@ def test_a_wide_table_is_split(table: Table, monkeypatch: pytest.MonkeyPatch) ->
         for c in columns
     }
     split = Table(table.inits, columns, cells).to_markdown().split('\n')
-    assert len(split) == 2 and "'mae'" not in split[0] and split[1].count('Column') == 1
+    assert len(split) == 2
+    assert "'mae'" not in split[0]
+    assert split[1].count('Column') == 1
 
 
 def test_figures_whose_seeds_were_not_kept() -> None:
