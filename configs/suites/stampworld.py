@@ -51,13 +51,13 @@ _folder = 'configs/stampworld'
 _teacher = {'model.distiller.teacher.init_cfg.checkpoint': 'teacher'}
 
 
-def pretraining(title, config, iters, needs=()):
-    """Return a pre-training of so many iterations."""
+def pretraining(title, config, iters, needs=(), more=()):
+    """Return a pre-training of so many iterations, with ``more`` options."""
     length = {'train_cfg.max_iters': iters, 'param_scheduler.warmup': iters // 10}
     return dict(
         title=title,
         config=f'{_folder}/stamps_{config}.py',
-        options=length | {'train_dataloader.batch_size': 64},
+        options=length | {'train_dataloader.batch_size': 64} | dict(more),
         needs=dict(needs),
     )
 
@@ -73,6 +73,12 @@ pretrains = dict(
     mae_800=pretraining('MAE, 800 iterations', 'mae', 800),
     dmae_dinov2_200=pretraining('D-MAE, DINOv2-S, 200 iterations', 'dmae_dinov2', 200),
     dmae_dinov2_800=pretraining('D-MAE, DINOv2-S, 800 iterations', 'dmae_dinov2', 800),
+    dmae_dinov2_raw_800=pretraining(
+        'D-MAE, DINOv2-S, raw logits, 800 iterations',
+        'dmae_dinov2',
+        800,
+        more={'model.distiller.target': 'logits', 'model.distiller.loss_weight': 0.05},
+    ),
 )
 _first_labels = ['classification', 'detection', 'segmentation']
 inits = dict(scratch=dict(title='from scratch'))
@@ -194,12 +200,11 @@ pictures = dict(
         'Gains against iterations of pre-training',
         'iterations of pre-training',
         lambda task: {
-            _compared_inits[init]: [
-                (200, f'{init}_200', task),
-                (800, f'{init}_800', task),
-                (3200, init, task),
+            title: [
+                (iters, f'{init}_{iters}' if init != 'scratch' and iters < 3200 else init, task)
+                for iters in (200, 800, 3200)
             ]
-            for init in ('mae', 'dmae_dinov2')
+            for init, title in _compared_inits.items()
         },
     ),
 )
@@ -217,6 +222,12 @@ findings = [
     at_least('D-MAE is at least as good as MAE', 'dmae_dinov2', 'mae', _first),
     at_least('D²-MAE is at least as good as D-MAE', 'd2mae_dinov2', 'dmae_dinov2', _second),
     at_least('A teacher that knows more teaches more', 'dmae_dinov2', 'dmae', 'ours'),
+    at_least(
+        'Logits standardised by head teach more than raw ones',
+        'dmae_dinov2_800',
+        'dmae_dinov2_raw_800',
+        'ours',
+    ),
     dict(
         type='ordering',
         title='Longer pre-training by D-MAE gains more',

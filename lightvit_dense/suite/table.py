@@ -114,17 +114,26 @@ class Table:
         return to_csv(list(self.records()[0]) if rows else [], rows)
 
     def to_markdown(self) -> str:
-        """Return the table as Markdown, the best of a column in bold, papers' figures below."""
+        """Return Markdown, best figures in bold; a wide table is split by who has its columns."""
+        groups: dict[tuple[str, ...], list[Column]] = {}
+        wide = len(self.columns) > 12
+        for column in self.columns:
+            inits = [i for i in self.inits if not wide or self.cell(i, column).state != UNPLANNED]
+            groups.setdefault(tuple(inits), []).append(column)
+        return '\n'.join(self._markdown(inits, columns) for inits, columns in groups.items())
+
+    def _markdown(self, inits: Iterable[str], columns: Sequence[Column]) -> str:
+        """Return the table of some columns, the papers' figures below ours."""
         rows: list[list[object]] = []
-        for init, title in self.inits.items():
-            cells = [(self.cell(init, column), column) for column in self.columns]
-            rows.append([title, '*measured*', *[_stressed(*pair) for pair in cells]])
+        for init in inits:
+            cells = [(self.cell(init, column), column) for column in columns]
+            rows.append([self.inits[init], '*measured*', *[_stressed(*pair) for pair in cells]])
             papers = [None if c.paper is None else k.show(c.paper) for c, k in cells]
             gaps = [None if c.difference is None else k.show(c.difference, True) for c, k in cells]
             for words, values in (('*paper*', papers), (f'measured {MINUS} paper', gaps)):
                 if any(values):
                     rows.append(['', words, *values])
-        return to_markdown(['initialisation', '', *[c.title for c in self.columns]], rows)
+        return to_markdown(['initialisation', '', *[c.title for c in columns]], rows)
 
 
 def make_table(results: Results) -> Table:

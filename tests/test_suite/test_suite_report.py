@@ -17,7 +17,7 @@ from lightvit_dense.suite.report import build_report, write_all, write_files
 from lightvit_dense.suite.report_plots import draw_sweep, logged, thin
 from lightvit_dense.suite.results import Run, Summary, read_results
 from lightvit_dense.suite.spec import Picture
-from lightvit_dense.suite.table import DASH, MINUS, Table, make_table
+from lightvit_dense.suite.table import DASH, MINUS, Cell, Column, Table, make_table
 from lightvit_dense.utils.logs import Series
 
 from .suite_results import BOX, TOP1, add_logs, cell, make_results
@@ -85,6 +85,21 @@ def test_differences_are_paired_by_seed(table: Table) -> None:
     assert table.differences('dmae', 'mae', mask) == pytest.approx({0: 1.5})
     assert table.differences('dmae', 'mae', top1) == {}
     assert [box.show(d, signed=True) for d in (-0.04, 3.14159)] == ['+0.0', '+3.1']
+
+
+def test_a_wide_table_is_split(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Table, '_markdown', lambda self, *group: f'{group}')
+    columns = [Column(f'det_{n}', 'ap', f'AP {n}') for n in range(13)]
+    state = {False: Cell('not planned'), True: Cell('measured')}
+    cells = {
+        (i, c.task, 'ap'): state[i != 'mae' or c is columns[4]]
+        for i in table.inits
+        for c in columns
+    }
+    split = Table(table.inits, columns, cells).to_markdown().split('\n')
+    assert len(split) == 2
+    assert "'mae'" not in split[0]
+    assert split[1].count('Column') == 1
 
 
 def test_figures_whose_seeds_were_not_kept() -> None:
