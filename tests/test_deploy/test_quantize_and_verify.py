@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lightvit_dense.deploy.card import write_card
 from lightvit_dense.deploy.data import sample_inputs
+from lightvit_dense.deploy.file_model import file_inferencer
 from lightvit_dense.deploy.graph import Graph
 from lightvit_dense.deploy.quantize import quantize_onnx
 from lightvit_dense.deploy.verify import evaluate, verify
@@ -76,7 +77,8 @@ def write_onnx(twin: Twin, path: Path) -> Path:
     opset = [onnx.helper.make_opsetid('', 20)]
     model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=10)
     about = dict.fromkeys(('version', 'config', 'checkpoint', 'checkpoint_sha256'), '')
-    about |= dict(format=1, task='classification', precision='fp32', classes=[], limits={})
+    about |= dict(format=1, task='classification', precision='fp32', limits={})
+    about['classes'] = ['dark', 'light']
     about['inputs'] = [dict(name='image', dtype='uint8', shape=[None, None, None, 3])]
     about['outputs'] = [dict(name='scores', dtype='float32', shape=[None, 2])]
     onnx.helper.set_model_props(model, dict(lightvit_dense=json.dumps(about)))
@@ -163,6 +165,9 @@ def test_file_and_model_meet_the_same_evaluator(files: tuple, world: Path) -> No
     assert found.before == found.after == evaluate(config(world), twin)
     assert found.passed
     assert found.differences['scores'] < 1e-6
+    (seen,) = file_inferencer(source)(np.zeros((SIDE, SIDE, 3), np.uint8))
+    scores = twin(torch.zeros(1, SIDE, SIDE, 3)).tolist()[0]
+    assert dict(seen.top()) == pytest.approx(dict(dark=scores[0], light=scores[1]))
     card = write_card(source, 'tools/deploy/export.py x', found)
     text = card.read_text()
     assert card.name == 'fp32.onnx.md'
