@@ -20,9 +20,7 @@ from lightvit_dense.utils.progress import Display, Progress
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     usage = '%(prog)s (CONFIG CHECKPOINT | --model FILE) INPUT ... --out DIR [options]'
-    parser = argparse.ArgumentParser(
-        description='Look at pictures with a trained model', usage=usage
-    )
+    parser = argparse.ArgumentParser(description='Look at pictures with a model', usage=usage)
     add = parser.add_argument
     text = 'image, folder or video; before the first the config file and the checkpoint file'
     add('inputs', nargs='+', metavar='INPUT', help=text)

@@ -16,11 +16,6 @@ from ..apis.inferencers import Inferencer, make_inferencer
 from ..errors import UserError
 from .data import inputs_of
 
-COMMANDS = dict(
-    tracking='lightvit track VIDEO --model FILE', features='lightvit_dense_runtime.load'
-)
-"""What takes files that find nothing in a picture."""
-
 
 class FileModel(nn.Module):
     """A file, opened by ``lightvit_dense_runtime.load``, as a model for inputs of ``cfg``."""
@@ -50,8 +45,7 @@ class FileModel(nn.Module):
                 sample.pred_sem_seg = PixelData(data=torch.from_numpy(found).long()[None])
             else:
                 arrays = dict(bboxes=found.boxes, scores=found.scores, labels=found.labels)
-                if found.masks is not None:
-                    arrays['masks'] = found.masks
+                arrays |= {} if found.masks is None else dict(masks=found.masks)
                 tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
                 sample.pred_instances = InstanceData(**tensors)
         return list(data['data_samples'])
@@ -60,11 +54,10 @@ class FileModel(nn.Module):
 def file_inferencer(path: str | Path, device: str | None = None, **options: Any) -> Inferencer:
     """Build the inferencer of an exported file; its options are :func:`make_inferencer`'s."""
     file = load(path, provider=device or 'cpu')
-    if file.task in COMMANDS:
-        raise UserError(f'{path}: is for {file.task}; {COMMANDS[file.task]} takes it')
-    steps = [
-        dict(type='lightvit_dense.LoadImage', color='rgb'),
-        dict(type='lightvit_dense.PackImage'),
-    ]
+    if file.task == 'tracking':
+        raise UserError(f'{path}: is a tracker, which takes videos: lightvit track --model FILE')
+    exif = file.task != 'classification'  # as the configs of the tasks do
+    loader = dict(type='LoadImage', color='rgb', exif=exif)
+    steps = [loader, dict(type='lightvit_dense.PackImage')]
     cfg = Config(dict(test_dataloader=dict(dataset=dict(pipeline=steps))))
     return make_inferencer(cfg, model=FileModel(file, cfg), **options)

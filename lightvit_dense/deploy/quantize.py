@@ -15,13 +15,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
+from torch.export import ExportedProgram
 
 from lightvit_dense_runtime import open_model
 
+from ..errors import UserError
 from ..utils.environment import import_extra
 from ..utils.io import atomic_write
 from ..utils.progress import Display
 from .data import Arrays
+from .graph import Graph
 
 LAYERS = ['Conv', 'Gemm', 'MatMul']
 FLOAT_PARTS = (0.1, 0.2, 0.4)
@@ -123,3 +128,33 @@ def quantize_openvino(model: Any, inputs: Sequence[Arrays], body: Set[str]) -> A
         subset_size=len(inputs),
         ignored_scope=nncf.IgnoredScope(names=names),
     )
+
+
+def quantized_module(graph: Graph, program: ExportedProgram, inputs: Sequence[Arrays]) -> nn.Module:
+    """Return a traced graph whose layers of the body are in 8 bits, by XNNPACK's quantiser."""
+    pt2e = import_module('torchao.quantization.pt2e.quantize_pt2e')
+    xnnpack = import_module('executorch.backends.xnnpack.quantizer.xnnpack_quantizer')
+    module, aten = program.module(), torch.ops.aten
+    for node in module.graph.find_nodes(op='call_function', target=aten.addmm.default):
+        bias, x, weight = node.args  # the quantiser knows no other product than a linear layer
+        with module.graph.inserting_before(node):
+            turned = module.graph.call_function(aten.t.default, (weight,))
+        node.target, node.args = aten.linear.default, (x, turned, bias)
+
+    def inside(node: Any) -> bool:
+        scopes = [f'{scope}.' for scope, _ in node.meta.get('nn_module_stack', {}).values()]
+        return any(scope.startswith(f'{name}.') for scope in scopes for name in graph.body)
+
+    config = xnnpack.get_symmetric_quantization_config(is_per_channel=True)
+    quantizer = xnnpack.XNNPACKQuantizer().set_filter_function(inside)
+    for kind in (aten.linear.default, aten.conv2d.default):
+        quantizer.set_operator_type(kind, config)
+    watched = pt2e.prepare_pt2e(module, quantizer)
+    try:
+        with torch.no_grad():
+            for arrays in inputs:
+                watched(*(torch.from_numpy(arrays[name]) for name in graph.input_names))
+    except AssertionError as error:
+        raise UserError(f'int8 is calibrated by images that the file takes: {error}') from error
+    quantized: nn.Module = pt2e.convert_pt2e(watched)
+    return quantized

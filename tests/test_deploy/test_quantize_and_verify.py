@@ -11,8 +11,10 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
+from lightvit_dense.deploy import describe, export
 from lightvit_dense.deploy.card import write_card
 from lightvit_dense.deploy.data import sample_inputs
+from lightvit_dense.deploy.export import trace
 from lightvit_dense.deploy.file_model import file_inferencer
 from lightvit_dense.deploy.graph import Graph
 from lightvit_dense.deploy.quantize import quantize_onnx
@@ -157,6 +159,20 @@ def test_int8_is_of_the_body_and_close(files: tuple, world: Path) -> None:
     assert coarse.metadata == exact.metadata
     for arrays in sample_inputs(config(world), 6, 'val'):
         np.testing.assert_allclose(coarse(**arrays)['scores'], exact(**arrays)['scores'], atol=0.01)
+
+
+def test_int8_of_executorch(files: tuple, world: Path, tmp_path: Path) -> None:
+    twin, source, _, _ = files
+    twin.body, about = ('layers.0', 'layers.1'), describe(twin, 'c.py', source)
+    inputs = sample_inputs(config(world), 6)
+    nodes = [str(node.target) for node in trace(twin, 'executorch', inputs).graph.nodes]
+    assert sum('dequantize_per_channel' in name for name in nodes) == 2
+    coarse = open_model(export(twin, tmp_path / 'a.pte', 'executorch', about, 'int8', inputs))
+    for arrays in sample_inputs(config(world), 6, 'val'):
+        scores = open_model(source)(**arrays)['scores']
+        np.testing.assert_allclose(coarse(**arrays)['scores'], scores, atol=0.01)
+    with pytest.raises(UserError, match=r'int8 is calibrated by images that the file takes: .*4'):
+        trace(twin, 'executorch', [dict(image=np.zeros((1, 2, 9, 3), np.uint8))])
 
 
 def test_file_and_model_meet_the_same_evaluator(files: tuple, world: Path) -> None:

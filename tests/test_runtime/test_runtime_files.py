@@ -114,7 +114,7 @@ def test_the_page_runs_without_torch(tmp_path):
     assert (entry['bbox'], entry['category_id']) == ([60, 40, 24, 16], 2)
     assert (tmp_path / 'out' / 'pictures' / '0000.jpg').is_file()
     told = call_tool('infer.py', *words, file, status=2)
-    assert 'tracker.onnx: is for tracking; lightvit track VIDEO --model FILE' in told
+    assert 'tracker.onnx: is a tracker, which takes videos: lightvit track --model' in told
 
 
 @pytest.mark.parametrize('name', ['file.onnx', 'file.xml'])
