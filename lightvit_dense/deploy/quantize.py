@@ -147,6 +147,7 @@ def quantized_module(graph: Graph, program: ExportedProgram, inputs: Sequence[Ar
 
     config = xnnpack.get_symmetric_quantization_config(is_per_channel=True)
     quantizer = xnnpack.XNNPACKQuantizer().set_filter_function(inside)
+    quantizer.transform_for_annotation = lambda model: model  # it makes integers' factors floats
     for kind in (aten.linear.default, aten.conv2d.default):
         quantizer.set_operator_type(kind, config)
     watched = pt2e.prepare_pt2e(module, quantizer)
