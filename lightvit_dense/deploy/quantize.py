@@ -131,15 +131,20 @@ def quantize_openvino(model: Any, inputs: Sequence[Arrays], body: Set[str]) -> A
 
 
 def quantized_module(graph: Graph, program: ExportedProgram, inputs: Sequence[Arrays]) -> nn.Module:
-    """Return a traced graph whose layers of the body are in 8 bits, by XNNPACK's quantiser."""
+    """Return a traced graph whose linear layers of the body are in 8 bits, for XNNPACK."""
     pt2e = import_module('torchao.quantization.pt2e.quantize_pt2e')
     xnnpack = import_module('executorch.backends.xnnpack.quantizer.xnnpack_quantizer')
     module, aten = program.module(), torch.ops.aten
-    for node in module.graph.find_nodes(op='call_function', target=aten.addmm.default):
-        bias, x, weight = node.args  # the quantiser knows no other product than a linear layer
-        with module.graph.inserting_before(node):
-            turned = module.graph.call_function(aten.t.default, (weight,))
-        node.target, node.args = aten.linear.default, (x, turned, bias)
+    products = module.graph.find_nodes(op='call_function', target=aten.addmm.default)
+    products = [node for node in products if node.args[2].op == 'get_attr']
+    for name in {node.args[2].target for node in products}:
+        owner, _, own = name.rpartition('.')
+        part = module.get_submodule(owner)
+        # Of a buffer that is used no more ExecuTorch would keep the fp32 values.
+        weight = nn.Parameter(getattr(part, own).t().contiguous(), requires_grad=False)
+        setattr(part, own, weight)
+    for node in products:  # the quantiser knows no other product than a linear layer
+        node.target, node.args = aten.linear.default, (*node.args[1:], node.args[0])
 
     def inside(node: Any) -> bool:
         scopes = [f'{scope}.' for scope, _ in node.meta.get('nn_module_stack', {}).values()]
@@ -147,9 +152,8 @@ def quantized_module(graph: Graph, program: ExportedProgram, inputs: Sequence[Ar
 
     config = xnnpack.get_symmetric_quantization_config(is_per_channel=True)
     quantizer = xnnpack.XNNPACKQuantizer().set_filter_function(inside)
+    quantizer.set_operator_type(aten.linear.default, config)
     quantizer.transform_for_annotation = lambda model: model  # it makes integers' factors floats
-    for kind in (aten.linear.default, aten.conv2d.default):
-        quantizer.set_operator_type(kind, config)
     watched = pt2e.prepare_pt2e(module, quantizer)
     try:
         with torch.no_grad():
