@@ -12,19 +12,24 @@ from typing import Any
 from lightvit_dense import apis
 from lightvit_dense.apis.arguments import add_cfg_options, add_tta_options, tta_of
 from lightvit_dense.apis.inference import Sources
+from lightvit_dense.deploy.file_model import file_inferencer
 from lightvit_dense.errors import run_tool
 from lightvit_dense.utils.progress import Display, Progress
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description='Look at pictures with a trained model')
+    usage = '%(prog)s (CONFIG CHECKPOINT | --model FILE) INPUT ... --out DIR [options]'
+    parser = argparse.ArgumentParser(description='Look at pictures with a model', usage=usage)
     add = parser.add_argument
-    add('config', help='config file')
-    add('checkpoint', help='checkpoint file')
-    add('inputs', nargs='+', metavar='INPUT', help='image, folder or video')
+    text = 'image, folder or video; before the first the config file and the checkpoint file'
+    add('inputs', nargs='+', metavar='INPUT', help=text)
+    add('--model', metavar='FILE', help='an exported model, instead of config and checkpoint')
     add('--out', required=True, metavar='DIR', help='folder of what is found')
-    add('--device', help="'cpu', 'cuda', 'cuda:1' (default: a GPU if there is one)")
+    add(
+        '--device',
+        help="'cpu', 'cuda', 'cuda:1' (default: a GPU if there is one; of a file the CPU)",
+    )
     add('--batch-size', type=int, default=1, help='pictures at a time (default: 1)')
     add('--recursive', action='store_true', help='search folders in depth')
     add('--score-thr', type=float, help='detection: least score (default: 0.3)')
@@ -36,6 +41,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.batch_size < 1:
         parser.error(f'--batch-size {args.batch_size}: expected a positive number')
+    if args.model and (args.tta or args.cfg_options):
+        parser.error('--tta and --cfg-options do not go with --model')
+    if not args.model:
+        if len(args.inputs) < 3:
+            parser.error('give CONFIG CHECKPOINT INPUT ..., or --model FILE INPUT ...')
+        args.config, args.checkpoint, *args.inputs = args.inputs
     return args
 
 
@@ -46,6 +57,8 @@ def make_inferencer(args: argparse.Namespace) -> Any:
     tta = tta_of(args)
     if tta is not None:
         options['tta'] = tta
+    if args.model:
+        return file_inferencer(args.model, args.device, **options)
     config = apis.load_config(args.config, args.cfg_options)
     return apis.make_inferencer(config, args.checkpoint, args.device, **options)
 

@@ -267,7 +267,7 @@ def task_of_class(kind: Any) -> str | None:
 
 def task_of(model: nn.Module) -> str:
     """Return 'detection', 'segmentation' or 'classification', or raise."""
-    task = task_of_class(type(model))
+    task: Any = getattr(model, 'task', None) or task_of_class(type(model))
     if task in ('detection', 'segmentation', 'classification'):
         return task
     raise UserError(
@@ -280,11 +280,12 @@ def make_inferencer(
     config: str | Path | Config,
     checkpoint: str | Path | None = None,
     device: str | torch.device | None = None,
+    model: nn.Module | None = None,
     **options: Any,
 ) -> Inferencer:
     """Build the inferencer that fits the model of a config; see :class:`Inferencer`."""
     cfg = load_config(config)
-    model = build_model(cfg, checkpoint, device)
+    model = build_model(cfg, checkpoint, device) if model is None else model
     kinds = (DetectionInferencer, SegmentationInferencer, ClassificationInferencer)
     fitting = {kind.task: kind for kind in kinds}[task_of(model)]
     foreign = {'score_thr', 'max_per_image'} & set(options)

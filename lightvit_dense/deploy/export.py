@@ -21,7 +21,7 @@ from ..utils.io import atomic_path, atomic_write
 from .data import Arrays
 from .graph import Graph
 from .metadata import signature
-from .quantize import quantize_onnx, quantize_openvino
+from .quantize import quantize_onnx, quantize_openvino, quantized_module
 
 SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml', 'executorch': '.pte'}
 """Runtimes, and how the names of their files end."""
@@ -43,8 +43,8 @@ def check_target(path: str | Path, to: str, precision: str = 'fp32') -> None:
     require_known(precision, PRECISIONS, '--precision')
     if Path(path).suffix != SUFFIXES[to]:
         raise UserError(f'{path}: the name of a file for {to} ends in {SUFFIXES[to]}')
-    if to == 'executorch' and precision != 'fp32':
-        raise UserError(f'{precision} is not written for executorch: take fp32, or another runtime')
+    if to == 'executorch' and precision == 'fp16':
+        raise UserError('fp16 is not written for executorch: take fp32 or int8')
     for package in _PACKAGES[to]:
         import_extra(package, to)
 
@@ -79,7 +79,7 @@ def export(
         raise UserError(reason)
     if precision == 'int8' and not inputs:
         raise UserError('int8 needs inputs to calibrate by: see sample_inputs')
-    program = trace(graph, to)
+    program = trace(graph, to, inputs if to == 'executorch' and precision == 'int8' else ())
     about = dict(about, precision=precision, **signature(graph, program))
     if to == 'executorch' and 'max_size' in about['limits']:
         most = [min(side, PLANNED_SIDE) for side in about['limits']['max_size']]
@@ -100,8 +100,11 @@ def export(
     return Path(path)
 
 
-def trace(graph: Graph, to: str = 'onnx') -> ExportedProgram:
-    """Trace a graph with its free axes; for ExecuTorch with a batch of one and bounded sides."""
+def trace(graph: Graph, to: str = 'onnx', calibration: Sequence[Arrays] = ()) -> ExportedProgram:
+    """Trace a graph with its free axes; for ExecuTorch with a batch of one and bounded sides.
+
+    ``calibration`` are the inputs that ExecuTorch's 8 bits, which are traced, are calibrated by.
+    """
     inputs, shapes = graph.example(), graph.dynamic_shapes()
     if to == 'executorch':
         inputs = tuple(
@@ -114,7 +117,11 @@ def trace(graph: Graph, to: str = 'onnx') -> ExportedProgram:
         }
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        return torch.export.export(graph, inputs, dynamic_shapes=shapes, strict=False)
+        program = torch.export.export(graph, inputs, dynamic_shapes=shapes, strict=False)
+        if not calibration:
+            return program
+        module = quantized_module(graph, program, calibration)
+        return torch.export.export(module, inputs, dynamic_shapes=shapes, strict=False)
 
 
 def _bounded(dim: Any) -> Any:

@@ -15,13 +15,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
+from torch.export import ExportedProgram
 
 from lightvit_dense_runtime import open_model
 
+from ..errors import UserError
 from ..utils.environment import import_extra
 from ..utils.io import atomic_write
 from ..utils.progress import Display
 from .data import Arrays
+from .graph import Graph
 
 LAYERS = ['Conv', 'Gemm', 'MatMul']
 FLOAT_PARTS = (0.1, 0.2, 0.4)
@@ -123,3 +128,38 @@ def quantize_openvino(model: Any, inputs: Sequence[Arrays], body: Set[str]) -> A
         subset_size=len(inputs),
         ignored_scope=nncf.IgnoredScope(names=names),
     )
+
+
+def quantized_module(graph: Graph, program: ExportedProgram, inputs: Sequence[Arrays]) -> nn.Module:
+    """Return a traced graph whose linear layers of the body are in 8 bits, for XNNPACK."""
+    pt2e = import_module('torchao.quantization.pt2e.quantize_pt2e')
+    xnnpack = import_module('executorch.backends.xnnpack.quantizer.xnnpack_quantizer')
+    module, aten = program.module(), torch.ops.aten
+    products = module.graph.find_nodes(op='call_function', target=aten.addmm.default)
+    products = [node for node in products if node.args[2].op == 'get_attr']
+    for name in {node.args[2].target for node in products}:
+        owner, _, own = name.rpartition('.')
+        part = module.get_submodule(owner)
+        # Of a buffer that is used no more ExecuTorch would keep the fp32 values.
+        weight = nn.Parameter(getattr(part, own).t().contiguous(), requires_grad=False)
+        setattr(part, own, weight)
+    for node in products:  # the quantiser knows no other product than a linear layer
+        node.target, node.args = aten.linear.default, (*node.args[1:], node.args[0])
+
+    def inside(node: Any) -> bool:
+        scopes = [f'{scope}.' for scope, _ in node.meta.get('nn_module_stack', {}).values()]
+        return any(scope.startswith(f'{name}.') for scope in scopes for name in graph.body)
+
+    config = xnnpack.get_symmetric_quantization_config(is_per_channel=True)
+    quantizer = xnnpack.XNNPACKQuantizer().set_filter_function(inside)
+    quantizer.set_operator_type(aten.linear.default, config)
+    quantizer.transform_for_annotation = lambda model: model  # it makes integers' factors floats
+    watched = pt2e.prepare_pt2e(module, quantizer)
+    try:
+        with torch.no_grad():
+            for arrays in inputs:
+                watched(*(torch.from_numpy(arrays[name]) for name in graph.input_names))
+    except AssertionError as error:
+        raise UserError(f'int8 is calibrated by images that the file takes: {error}') from error
+    quantized: nn.Module = pt2e.convert_pt2e(watched)
+    return quantized

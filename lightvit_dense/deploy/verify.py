@@ -2,21 +2,20 @@
 
 import copy
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.structures import InstanceData, PixelData
 from torch import nn
 
 from lightvit_dense_runtime import load
 
 from ..apis.configs import built_runner, prepare_scope, prepare_work_dir
 from ..errors import UserError
-from .data import inputs_of, raw_pipeline, sample_inputs
+from .data import raw_pipeline, sample_inputs
+from .file_model import FileModel
 from .graph import Graph
 
 BOUNDS = dict(fp32=0.05, fp16=0.1, int8=0.5)
@@ -38,38 +37,6 @@ class Verification(NamedTuple):
     def passed(self) -> bool:
         """Whether no metric drops by more than the bound."""
         return all(self.after[name] >= was - self.bound for name, was in self.before.items())
-
-
-class FileModel(nn.Module):
-    """A file, opened by ``lightvit_dense_runtime.load``, in the place of a model in a test loop."""
-
-    def __init__(self, file: Any, cfg: Config) -> None:
-        super().__init__()
-        self.file, self.cfg = file, cfg
-
-    def init(self, frame: np.ndarray, box: np.ndarray) -> None:
-        """Begin to track, for a loop over sequences."""
-        self.file.init(frame, box)
-
-    def update(self, frame: np.ndarray) -> Any:
-        """Track; returns ``box`` and ``score``."""
-        return self.file.track(frame)
-
-    def test_step(self, data: Mapping[str, Any]) -> list[Any]:
-        """Write into the samples of raw images what the file finds."""
-        for image, sample in zip(data['inputs'], data['data_samples'], strict=True):
-            found = self.file(inputs_of(dict(inputs=image), self.cfg)['image'][0])
-            if self.file.task == 'classification':
-                sample.pred_score, sample.pred_label = torch.from_numpy(found), int(found.argmax())
-            elif self.file.task == 'segmentation':
-                sample.pred_sem_seg = PixelData(data=torch.from_numpy(found).long()[None])
-            else:
-                arrays = dict(bboxes=found.boxes, scores=found.scores, labels=found.labels)
-                if found.masks is not None:
-                    arrays['masks'] = found.masks
-                tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-                sample.pred_instances = InstanceData(**tensors)
-        return list(data['data_samples'])
 
 
 def evaluate(cfg: Config, model: nn.Module, limit: int | None = None) -> dict[str, float]:

@@ -160,7 +160,6 @@ def test_other_runtimes_and_precisions(
     [
         (('a.xml', 'onnx'), 'a.xml: the name of a file for onnx ends in .onnx'),
         (('a.pte', 'executorch', 'fp16'), 'fp16 is not written for executorch'),
-        (('a.pte', 'executorch', 'int8'), 'int8 is not written for executorch'),
         (('a.onnx', 'tensorrt'), "--to names 'tensorrt', which is unknown"),
         (('a.pte', 'executorch', 'fp8'), "--precision names 'fp8'"),
     ],

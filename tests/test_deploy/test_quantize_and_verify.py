@@ -11,8 +11,11 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
+from lightvit_dense.deploy import describe, export
 from lightvit_dense.deploy.card import write_card
 from lightvit_dense.deploy.data import sample_inputs
+from lightvit_dense.deploy.export import trace
+from lightvit_dense.deploy.file_model import file_inferencer
 from lightvit_dense.deploy.graph import Graph
 from lightvit_dense.deploy.quantize import quantize_onnx
 from lightvit_dense.deploy.verify import evaluate, verify
@@ -76,7 +79,8 @@ def write_onnx(twin: Twin, path: Path) -> Path:
     opset = [onnx.helper.make_opsetid('', 20)]
     model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=10)
     about = dict.fromkeys(('version', 'config', 'checkpoint', 'checkpoint_sha256'), '')
-    about |= dict(format=1, task='classification', precision='fp32', classes=[], limits={})
+    about |= dict(format=1, task='classification', precision='fp32', limits={})
+    about['classes'] = ['dark', 'light']
     about['inputs'] = [dict(name='image', dtype='uint8', shape=[None, None, None, 3])]
     about['outputs'] = [dict(name='scores', dtype='float32', shape=[None, 2])]
     onnx.helper.set_model_props(model, dict(lightvit_dense=json.dumps(about)))
@@ -157,12 +161,29 @@ def test_int8_is_of_the_body_and_close(files: tuple, world: Path) -> None:
         np.testing.assert_allclose(coarse(**arrays)['scores'], exact(**arrays)['scores'], atol=0.01)
 
 
+def test_int8_of_executorch(files: tuple, world: Path, tmp_path: Path) -> None:
+    twin, source, _, _ = files
+    twin.body, about = ('layers.0', 'layers.1'), describe(twin, 'c.py', source)
+    inputs = sample_inputs(config(world), 6)
+    nodes = [str(node.target) for node in trace(twin, 'executorch', inputs).graph.nodes]
+    assert sum('dequantize_per_channel' in name for name in nodes) == 2
+    coarse = open_model(export(twin, tmp_path / 'a.pte', 'executorch', about, 'int8', inputs))
+    for arrays in sample_inputs(config(world), 6, 'val'):
+        scores = open_model(source)(**arrays)['scores']
+        np.testing.assert_allclose(coarse(**arrays)['scores'], scores, atol=0.01)
+    with pytest.raises(UserError, match=r'int8 is calibrated by images that the file takes: .*4'):
+        trace(twin, 'executorch', [dict(image=np.zeros((1, 2, 9, 3), np.uint8))])
+
+
 def test_file_and_model_meet_the_same_evaluator(files: tuple, world: Path) -> None:
     twin, source, _, _ = files
     found = verify(source, config(world), twin, twin)
     assert found.before == found.after == evaluate(config(world), twin)
     assert found.passed
     assert found.differences['scores'] < 1e-6
+    (seen,) = file_inferencer(source)(np.zeros((SIDE, SIDE, 3), np.uint8))
+    scores = twin(torch.zeros(1, SIDE, SIDE, 3)).tolist()[0]
+    assert dict(seen.top()) == pytest.approx(dict(dark=scores[0], light=scores[1]))
     card = write_card(source, 'tools/deploy/export.py x', found)
     text = card.read_text()
     assert card.name == 'fp32.onnx.md'

@@ -12,6 +12,7 @@ from torch import nn
 
 from lightvit_dense import apis
 from lightvit_dense.deploy import describe, export, make_graph
+from lightvit_dense.deploy.file_model import file_inferencer
 from lightvit_dense.deploy.pooling import FixedAdaptivePool, pooling_matrix, with_fixed_pools
 from lightvit_dense.errors import UserError
 from lightvit_dense_runtime import open_model
@@ -102,10 +103,13 @@ def test_a_file_takes_any_size_and_batch(tmp_path: Path) -> None:
     model, cfg = segmentor(FPN)
     (tmp_path / 'best.pth').write_bytes(b'weights')
     graph = make_graph(model, cfg)
-    about = describe(graph, 'tiny.py', tmp_path / 'best.pth')
+    about = describe(graph, 'tiny.py', tmp_path / 'best.pth', [*map(str, range(300))])
     network = open_model(export(graph, tmp_path / 'model.onnx', 'onnx', about), threads=1)
     labels_of = lambda images: network(image=images)['labels']  # noqa: E731
     assert agreement(model, cfg, SIZES, labels_of) >= 0.999
+    (found,) = file_inferencer(tmp_path / 'model.onnx')(picture(48, 64))
+    np.testing.assert_array_equal(found.label_map, labels_of(picture(48, 64)[None])[0])
+    assert found.names[299] == '299'
 
 
 @torch.no_grad()

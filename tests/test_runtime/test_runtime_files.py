@@ -18,6 +18,7 @@ from lightvit_dense.deploy import describe, export
 from lightvit_dense.deploy.graph import Graph
 from lightvit_dense.errors import UserError
 from lightvit_dense_runtime.metadata import parse
+from tests.helpers.tools import call_tool
 from tracking.runtime.tracker import Tracker
 from tracking.tools import track_video
 
@@ -104,6 +105,16 @@ def test_the_page_runs_without_torch(tmp_path):
     for target in json.loads((tmp_path / 'found.json').read_text())['targets']:
         told = [[*frame['box'], frame['score']] for frame in target['frames'][1:]]
         np.testing.assert_allclose(told, followed, atol=1e-4)
+    # And the command for pictures writes what a config and a checkpoint would.
+    (tmp_path / 'broken.png').write_bytes(b'no picture')
+    words = [tmp_path / 'broken.png', tmp_path / '0000.png', '--out', tmp_path / 'out', '--model']
+    told = call_tool('infer.py', *words, tmp_path / 'detector.onnx', status=1)
+    assert f'not read: {words[0]}: ' in told
+    (entry,) = json.loads((tmp_path / 'out' / 'detections.json').read_text())
+    assert (entry['bbox'], entry['category_id']) == ([60, 40, 24, 16], 2)
+    assert (tmp_path / 'out' / 'pictures' / '0000.jpg').is_file()
+    told = call_tool('infer.py', *words, file, status=2)
+    assert 'tracker.onnx: is a tracker, which takes videos: lightvit track --model' in told
 
 
 @pytest.mark.parametrize('name', ['file.onnx', 'file.xml'])

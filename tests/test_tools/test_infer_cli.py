@@ -52,5 +52,9 @@ def test_segmentation_with_augmentation(files, tmp_path):
         (['--no-flip'], 'are options of --tta; give it too'),
         (['--score-thr', 0.5], 'score_thr: for detection only'),
         (['--batch-size', 0], '--batch-size 0: expected a positive number'),
+        (['--model', 'a.onnx', '--tta'], '--tta and --cfg-options do not go with --model'),
+        (['--model', files['segmentor'][1]], 'segmentor.pth: exported files end in .onnx'),
     ):
         assert message in call_tool(*common, tmp_path / 'x', *words, status=2)
+    told = call_tool('infer.py', files['pictures'], '--out', 'x', status=2)
+    assert 'give CONFIG CHECKPOINT INPUT ..., or --model FILE INPUT' in told
