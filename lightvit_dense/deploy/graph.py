@@ -78,6 +78,7 @@ def make_graph(
             'features'
         )
     require_known(task, KINDS, 'task')
-    graph = GRAPHS.build(dict(type=KINDS[task], model=model, cfg=cfg, size=size))
+    # Built from a dict, a graph would be looked up in the config's default scope, which has none.
+    graph: Graph = GRAPHS.get(KINDS[task])(model, cfg, size)
     # A bias that needs a gradient takes another kernel of attention, with other strides.
     return graph.requires_grad_(False).eval()

@@ -52,10 +52,11 @@ def evaluate(cfg: Config, model: nn.Module, limit: int | None = None) -> dict[st
     for key in [key for key in cfg if key.startswith(('train_', 'val_', 'optim_', 'param_'))]:
         cfg.pop(key)
     cfg.custom_hooks, cfg.load_from, cfg.resume = [], None, False
-    cfg.visualizer = dict(type='mmengine.Visualizer', name='verify')  # writes nothing
     prepare_scope(cfg)
     with tempfile.TemporaryDirectory() as folder:
         prepare_work_dir(cfg, folder)
+        cfg.experiment_name = folder  # two runs in one second would share a logger
+        cfg.visualizer = dict(type='mmengine.Visualizer', name=folder)  # writes nothing
         with built_runner(cfg) as runner:
             runner.model = model.eval()
             found = runner.test()

@@ -17,8 +17,7 @@ from lightvit_dense.errors import UserError
 from lightvit_dense.registry import MODELS, TRANSFORMS
 from lightvit_dense.utils.io import atomic_write
 from lightvit_dense_runtime import open_model
-from tests.helpers.models import MEAN, STD, classifier, hiera, randomise, swin, vit
-from tests.helpers.tools import call_tool
+from tests.helpers.models import MEAN, STD, classifier, hiera, randomise, swin
 
 LOAD = dict(type='lightvit_dense.LoadImage', color='rgb')
 CROP = dict(type='lightvit_dense.CenterResizedCrop', size=32)
@@ -195,21 +194,3 @@ def test_options_are_refused_before_tracing(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(graph, 'example', lambda: pytest.fail('traced'))
     with pytest.raises(UserError, match='onnx has no such thing'):
         export(graph, 'a.onnx', 'onnx', {})
-
-
-def test_the_tool_writes_a_file_with_names(tmp_path: Path) -> None:
-    kind, backbone = 'lightvit_dense.ImageClassifier', vit(16, 2, 2)
-    parts = dict(backbone=backbone, head=dict(num_classes=5), data_preprocessor=NORMALISER)
-    cfg = Config(dict(model=dict(type=kind, **parts)))
-    model = MODELS.build(cfg.model)
-    dataset = dict(type='lightvit_dense.ImageNet', pipeline=[LOAD, CROP])
-    cfg.test_dataloader = dict(dataset=dataset | dict(metainfo=dict(classes=list('abcde'))))
-    cfg.dump(tmp_path / 'tiny.py')
-    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'tiny.pth')
-    words = [tmp_path / 'tiny.py', tmp_path / 'tiny.pth', '--out', tmp_path / 'tiny.onnx']
-    assert 'classification from tiny.pth, ' in call_tool('deploy/export.py', *words)
-    assert open_model(tmp_path / 'tiny.onnx').metadata['classes'] == list('abcde')
-    text = call_tool(
-        'deploy/export.py', *words[:2], '--out', 'a.onnx', '--to', 'openvino', status=2
-    )
-    assert 'ends in .xml' in text

@@ -20,9 +20,11 @@ from lightvit_dense.deploy.graph import Graph
 from lightvit_dense.deploy.quantize import quantize_onnx
 from lightvit_dense.deploy.verify import evaluate, verify
 from lightvit_dense.errors import UserError
+from lightvit_dense.registry import MODELS
 from lightvit_dense_runtime import open_model
 from tests.helpers.data_sets import write_image
-from tests.helpers.models import vit
+from tests.helpers.models import MEAN, STD, vit
+from tests.helpers.tools import call_tool
 
 onnx = pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
@@ -198,3 +200,26 @@ def test_a_drop_beyond_the_bound_fails(files: tuple, world: Path) -> None:
     found = verify(source, config(world), twin, twin, limit=2, bound=1.0, before=known)
     assert not found.passed
     assert 'is exceeded' in write_card(source, '', found).read_text()
+
+
+def test_the_tool_writes_a_file_with_names_and_tells_of_a_drop(world: Path, tmp_path: Path) -> None:
+    cfg = config(world)
+    cfg.default_scope, cfg.test_dataloader.dataset.metainfo = (
+        'mmdet',
+        dict(classes=['day', 'night']),
+    )
+    cfg.model.data_preprocessor = dict(type='lightvit_dense.ImagePreprocessor', mean=MEAN, std=STD)
+    cfg.dump(tmp_path / 'tiny.py')
+    torch.manual_seed(0)
+    torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict()), tmp_path / 'tiny.pth')
+    words = ['deploy/export.py', tmp_path / 'tiny.py', tmp_path / 'tiny.pth', '--out']
+    file = tmp_path / 'tiny.onnx'
+    text = call_tool(*words, file, '--limit', 2, '--bound', -100, '--verify', status=1)
+    assert 'classification from tiny.pth, ' in text
+    assert 'error: a metric drops by more than -100 points, see ' in text
+    assert 'WARNING' not in text
+    card = Path(f'{file}.md').read_text()
+    assert 'a drop, -100 points, **is exceeded: do not use this file**' in card
+    assert 'on the first 2 of them' in card
+    assert open_model(file).metadata['classes'] == ['day', 'night']
+    assert 'ends in .xml' in call_tool(*words, 'a.onnx', '--to', 'openvino', status=2)

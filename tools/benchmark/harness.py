@@ -197,7 +197,7 @@ def run_worker(args: argparse.Namespace, limit: float | None = None, **task: Any
     """Let the case's ``work`` do a task in a fresh process; returns its plain values."""
     print(*task.items(), file=sys.stderr, flush=True)
     threads = task.get('threads') or getattr(args, 'threads', None)
-    names = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS') if threads else ()
+    names = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS') if isinstance(threads, int) else ()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / 'result.json'
         run = str(Path(__file__).with_name('run.py'))
