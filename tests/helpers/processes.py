@@ -1,4 +1,4 @@
-"""Processes forked by a test, which has imported torch and the downstream libraries."""
+"""Processes that a test starts, where torch and the downstream libraries are imported already."""
 
 import multiprocessing
 import os
@@ -9,24 +9,28 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import IO, Any
 
 import cv2
+import pytest
 import torch
 
 from lightvit_dense.compat import finish_distributed
-from tests.helpers.toy_engine import clear_globals
 
-FORK = multiprocessing.get_context('fork')
+FORK, SERVER = map(multiprocessing.get_context, ('fork', 'forkserver'))
+SERVER.set_forkserver_preload(
+    ['lightvit_dense.apis', 'mmdet.apis', 'mmseg.models', 'tracking.models', __name__]
+)
 
 
-class Fork(FORK.Process):
-    """A function in a process, with the methods of ``Popen`` that are needed."""
+class _Popen:
+    """Start a function at once; the methods of ``Popen`` that are needed."""
 
     def __init__(self, function: Callable, *arguments: object) -> None:
         super().__init__(target=function, args=arguments)
-        cv2.setNumThreads(0)  # its threads do not survive, and the fork would wait for them
+        cv2.setNumThreads(0)  # its threads do not survive, and a fork would wait for them
         self.start()
 
     def poll(self) -> int | None:
@@ -37,24 +41,37 @@ class Fork(FORK.Process):
         return self.exitcode
 
 
+class Fork(_Popen, FORK.Process):
+    """A fork of the test's process, which must not have computed gradients if the fork does."""
+
+
+class Started(_Popen, SERVER.Process):
+    """A process that is forked from one that has imported everything and computed nothing."""
+
+    held: IO | None = None
+
+
 def start_python(command: Sequence, stdout: IO, env: Mapping[str, str], **options: Any) -> Any:
-    """Start ``python FILE words`` as ``Popen`` does; CUDA survives no fork."""
-    if torch.cuda.is_available():
-        return subprocess.Popen([*map(str, command)], stdout=stdout, env=env, **options)
+    """Start ``python FILE words`` as ``Popen`` does, without the seconds that importing takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('TEST_PROCESS_SECONDS', '1e6')
+        forkserver.ensure_running()
+    held = os.fdopen(os.dup(stdout.fileno()))  # it may have no name, and is closed by the caller
+    out, words = f'/proc/{os.getpid()}/fd/{held.fileno()}', [*map(str, command[1:])]
+    process = Started(_run_python, words, out, dict(env), options.get('cwd', os.getcwd()))
+    process.held = held
+    return process
 
-    def run() -> None:
-        os.setsid()
-        torch.set_num_threads(1)
-        sys.stdout = sys.stderr = os.fdopen(os.dup(stdout.fileno()), 'w', 1)
-        signal.alarm(int(env['TEST_PROCESS_SECONDS']))
-        os.environ.clear()
-        os.environ.update(env)
-        os.chdir(options.get('cwd', '.'))
-        sys.argv = [*map(str, command[1:])]
-        clear_globals()
-        runpy.run_path(sys.argv[0], run_name='__main__')
 
-    return Fork(run)
+def _run_python(words: list[str], out: str, env: dict[str, str], cwd: Path) -> None:
+    os.setsid()
+    sys.stdout = sys.stderr = open(out, 'a', 1)  # noqa: SIM115
+    signal.alarm(int(env['TEST_PROCESS_SECONDS']))
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(cwd)
+    sys.argv = words
+    runpy.run_path(words[0], run_name='__main__')
 
 
 def run_ranks(worker: str, *arguments: object, start: Callable = subprocess.Popen) -> None:
