@@ -117,8 +117,10 @@ class Table:
         """Return Markdown, best figures in bold; a wide table is split by who has its columns."""
         groups: dict[tuple[str, ...], list[Column]] = {}
         wide = len(self.columns) > 12
+        planned = {init for (init, *_), cell in self.cells.items() if cell.state != UNPLANNED}
+        tried = [init for init in self.inits if init in planned]
         for column in self.columns:
-            inits = [i for i in self.inits if not wide or self.cell(i, column).state != UNPLANNED]
+            inits = [i for i in tried if not wide or self.cell(i, column).state != UNPLANNED]
             groups.setdefault(tuple(inits), []).append(column)
         return '\n'.join(self._markdown(inits, columns) for inits, columns in groups.items())
 
