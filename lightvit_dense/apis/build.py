@@ -21,14 +21,15 @@ def build_model(
 ) -> nn.Module:
     """Build the model of a config, in evaluation mode.
 
-    Returns the model; ``cfg`` is its config, ``dataset_meta`` what the checkpoint says of its data
-    (classes, palette) or None, ``load_notes`` what was done to its values.
-
     Args:
         config: Config or its path.
         checkpoint: Checkpoint to load, for a classifier from any known source; without one the
             weights are initialised as the config says (``init_cfg``).
         device: Where the model goes; CUDA when there is one, else the CPU.
+
+    Returns:
+        The model; ``cfg`` is its config, ``dataset_meta`` what the checkpoint says of its data
+        (classes, palette) or None, ``load_notes`` what was done to its values.
     """
     cfg = load_config(config)
     if checkpoint is not None and '://' not in str(checkpoint) and not Path(checkpoint).is_file():

@@ -88,8 +88,6 @@ class Inferencer:
     ) -> Iterator[Any]:
         """Look at inputs batch by batch, in memory that does not grow with their number.
 
-        Yields one result a picture, in the order of the inputs.
-
         Args:
             inputs: Path of an image, a folder or a video, an array uint8 [H, W, 3] in RGB order or
                 [H, W], or an iterable of these.
@@ -98,6 +96,9 @@ class Inferencer:
             recursive: Whether folders are searched below their first level.
             on_error: Called for an input that cannot be used; without it the first is an error.
             **saving: ``pictures`` and ``palette`` of :class:`ResultWriter`.
+
+        Yields:
+            One result a picture, in the order of the inputs.
         """
         if batch_size < 1:
             raise ValueError(f'batch_size must be positive, got {batch_size}')

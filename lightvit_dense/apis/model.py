@@ -44,8 +44,7 @@ class Model:
     Images are paths of pictures, folders or videos, arrays uint8 [H, W, 3] or [B, H, W, 3] in RGB
     order, PIL images, uint8 tensors [3, H, W] or [B, 3, H, W], or iterables of these. A float
     tensor [B, 3, H, W] is taken as normalised already. Every result has a first dimension, or is a
-    list, for the images, but where one image was given to :meth:`boxes` or :meth:`masks`. Raises
-    UserError if ``image_size`` is not possible.
+    list, for the images, but where one image was given to :meth:`boxes` or :meth:`masks`.
 
     Args:
         task: 'features', 'classification', 'detection', 'segmentation' or 'tracking'.
@@ -58,6 +57,9 @@ class Model:
         notes: What was done to the weights when they were loaded.
         title: Name in tables and pictures; the stem of its file by default.
         identity: What features depend on besides the images, as plain data.
+
+    Raises:
+        UserError: If ``image_size`` is not possible.
     """
 
     def __init__(
@@ -156,16 +158,17 @@ class Model:
     ) -> Any:
         """Return attention maps after the softmax.
 
-        Returns [B, heads, queries, keys]; a dict by layer if ``layers`` are several. In a Hiera and
-        in layers with windows, queries stand window by window and keys are those of the query's
-        window, padding included; see ``attention_shape``.
-
         Args:
             images: See the class.
             layers: Layers, 1 for the first block; None for the last.
             class_token: Whether the class token is among queries and keys. Without it the softmax
                 is over the patches, so that rows add up to 1 in either case.
             batch_size: Images to compute together.
+
+        Returns:
+            [B, heads, queries, keys]; a dict by layer if ``layers`` are several. In a Hiera and in
+            layers with windows, queries stand window by window and keys are those of the query's
+            window, padding included; see ``attention_shape``.
         """
         self._need_backbone()
         depth, blocks = self.backbone.num_layers, self.backbone.blocks
@@ -192,8 +195,10 @@ class Model:
         They are the image as the network sees it, its patch tokens as colours
         (:func:`~lightvit_dense.visualization.pca_colors`), and for each head what the class token
         attends to; the mean over all queries where there is none. ``image_size`` of
-        :func:`~lightvit_dense.load` makes the patches finer. Raises UserError if the last layer
-        does not attend to the whole image, patch by patch.
+        :func:`~lightvit_dense.load` makes the patches finer.
+
+        Raises:
+            UserError: If the last layer does not attend to the whole image, patch by patch.
         """
         self._need_backbone()
         batches = list(self._reader(image, 1))
@@ -238,9 +243,10 @@ class Model:
     def masks(self, images: Any, score_thr: float = 0.3, batch_size: int = 1) -> Any:
         """Find the class of each pixel, or the pixels of each object; arguments as of ``boxes``.
 
-        Returns :class:`~lightvit_dense.apis.inference.Segmentation` of a segmentor,
-        :class:`~lightvit_dense.apis.inference.Detections` with ``masks`` of a detector; a list of
-        them unless a single image was given.
+        Returns:
+            :class:`~lightvit_dense.apis.inference.Segmentation` of a segmentor,
+            :class:`~lightvit_dense.apis.inference.Detections` with ``masks`` of a detector; a list
+            of them unless a single image was given.
         """
         self._need('segmentation', 'detection', what='masks')
         if self.task == 'segmentation':

@@ -145,9 +145,7 @@ def load_classifier(
 ) -> LoadReport:
     """Load backbone and head of a classifier: ours, mae-lite's, timm's, Hugging Face's, Hiera's.
 
-    Returns the report, by the names of the whole model. Raises CheckpointError if the backbone does
-    not fit (see :func:`~lightvit_dense.checkpoints.load_backbone`), the head would read other
-    features than it was trained for, or ``complete`` finds a difference.
+    Returns the report, by the names of the whole model.
 
     Args:
         model: An :class:`~lightvit_dense.ImageClassifier`.
@@ -157,6 +155,11 @@ def load_classifier(
         complete: Whether it is an error if any value of the model is not in the checkpoint, or if
             the checkpoint has some that the model lacks. Without it the linear layer of another
             number of classes is left out, which the report says.
+
+    Raises:
+        CheckpointError: If the backbone does not fit (see
+            :func:`~lightvit_dense.checkpoints.load_backbone`), the head would read other features
+            than it was trained for, or ``complete`` finds a difference.
     """
     classifier: Any = model
     opened, report = open_source(path_or_state, key)

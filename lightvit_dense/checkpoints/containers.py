@@ -84,7 +84,8 @@ def unwrap(content: Any, key: str | None = None) -> Opened:
 def open_checkpoint(path: str | os.PathLike, key: str | None = None) -> Opened:
     """Read the tensors of a checkpoint file, mapped from it where possible; see :func:`unwrap`.
 
-    Raises CheckpointError if the file cannot be read safely, holds no tensors, or none of that key.
+    Raises:
+        CheckpointError: If the file cannot be read safely, holds no tensors, or none of that key.
     """
     content = read_checkpoint(path, mmap=True)
     opened = unwrap(content, key)

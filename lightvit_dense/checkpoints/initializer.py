@@ -107,8 +107,10 @@ def fit_checkpoint(model: nn.Module, content: dict[str, Any], path: str | os.Pat
     that this brings to its names; everything else must fit exactly.
 
     The 'state_dict' of ``content`` is replaced where names had to be changed. Returns what was done
-    to the values, a line each. Raises CheckpointError if values of the model are not in the file,
-    or are NaN or infinite.
+    to the values, a line each.
+
+    Raises:
+        CheckpointError: If values of the model are not in the file, or are NaN or infinite.
     """
     state = content.get('state_dict', content)
     check_finite(path, state, model)

@@ -76,15 +76,16 @@ def _refuse_torchscript(path: Path) -> None:
 def read_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu', mmap: bool = False) -> Any:
     """Read a checkpoint file whole, without ever running code that it carries.
 
-    Raises CheckpointError if the file is missing, empty, truncated, of another kind, or asks to run
-    code.
-
     Args:
         path: A .safetensors file (a flat dict of tensors), one written by ``torch.save``, an
             ordinary pickle of arrays such as detectron2's .pkl, an .npz of Google's vision
             transformers, or the name of shipped weights.
         map_location: As for ``torch.load``.
         mmap: Whether to map the tensors from the file instead of reading them now.
+
+    Raises:
+        CheckpointError: If the file is missing, empty, truncated, of another kind, or asks to run
+            code.
     """
     path = locate(path)
     head = _check_file(path)

@@ -296,11 +296,6 @@ def load_backbone(
 ) -> LoadReport:
     """Load a checkpoint of any known source into a backbone; return the report.
 
-    Raises CheckpointError if the file cannot be read, nothing in it matches, depth, known heads or
-    a shape cannot be brought to the model's, a value is NaN or infinite, ``num_pretrained_blocks``
-    is out of range, ``skip`` names nothing, or ``strict`` finds a difference. The model is then
-    unchanged.
-
     Args:
         model: The backbone. ``grid_size`` and ``num_prefix_tokens`` of it, where it has them, say
             how its position table is laid out.
@@ -315,6 +310,12 @@ def load_backbone(
             stay as initialised. 0 loads patch embedding, positions and class token only; ``None``
             or the depth of the model loads all.
         skip: Regular expression: parameters in whose names it is found stay as initialised.
+
+    Raises:
+        CheckpointError: If the file cannot be read, nothing in it matches, depth, known heads or a
+            shape cannot be brought to the model's, a value is NaN or infinite,
+            ``num_pretrained_blocks`` is out of range, ``skip`` names nothing, or ``strict`` finds a
+            difference. The model is then unchanged.
     """
     opened, report = open_source(path_or_state, key)
     own = model.state_dict()

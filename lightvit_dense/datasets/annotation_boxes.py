@@ -28,8 +28,9 @@ def check_boxes(
 ) -> None:
     """Compare boxes with their masks and with the borders of their images.
 
-    Raises DatasetError if most boxes are fractions, do not fit their masks, or exceed their images;
-    it names the format that they seem to have.
+    Raises:
+        DatasetError: If most boxes are fractions, do not fit their masks, or exceed their images;
+            it names the format that they seem to have.
     """
     sample = annotations[:: -(-len(annotations) // SAMPLE) or 1]
     notes = [note for note in sample if min(note['bbox'][2:]) > 0]  # others are left out anyway

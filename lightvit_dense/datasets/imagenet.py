@@ -24,9 +24,7 @@ class ImageNet(Records):
     Folders are ``<img_dir>/<class>/<image>``; validation images may also lie in ``img_dir`` itself
     with a list of their labels. An LMDB has the same paths as keys (see
     ``tools/dataset_converters/make_lmdb.py``); both sources give the same images in the same order.
-    Items carry 'img_path' (the key), 'storage' (what reads it) and 'gt_label'. Raises DatasetError
-    if folder, LMDB or list do not exist or are damaged, classes and folders do not match, a class
-    has no image, a label is out of range, or a listed image is missing.
+    Items carry 'img_path' (the key), 'storage' (what reads it) and 'gt_label'.
 
     Args:
         img_dir: Folder below ``data_root``, 'train' or 'val'.
@@ -47,6 +45,10 @@ class ImageNet(Records):
             paths, whatever their folders.
         **kwargs: As :class:`Records`. Without labels ``fraction`` keeps the class folders in
             balance, so that pre-training can take the very same images.
+
+    Raises:
+        DatasetError: If folder, LMDB or list do not exist or are damaged, classes and folders do
+            not match, a class has no image, a label is out of range, or a listed image is missing.
     """
 
     def __init__(

@@ -39,11 +39,12 @@ def scan_images(folder: str, endings: tuple[str, ...] = EXTENSIONS) -> Iterator[
 class ImageFiles(SeededItems, BaseDataset):
     """All images of a folder, in the order of their paths; ImageNet's class folders are welcome.
 
-    Raises DatasetError if the folder does not exist or holds no image.
-
     Args:
         img_dir: Folder below ``data_root``, e.g. 'train' or 'coco/unlabeled2017'.
         **kwargs: As :class:`Records`, without ``with_labels`` and ``fraction``.
+
+    Raises:
+        DatasetError: If the folder does not exist or holds no image.
     """
 
     def __init__(self, data_root: str, img_dir: str = '', **kwargs: Any) -> None:

@@ -19,8 +19,10 @@ SECTIONS = {*inspect.signature(Runner).parameters, 'engine', 'compile', 'sync_bn
 def find_changes(before: str, now: str) -> dict[str, tuple[Any, Any]]:
     """Return the settings that differ between the texts of two configs, None for an absent one.
 
-    Keys are dotted; the items of a list of typed dicts go by the names of their types. Raises
-    ValueError if a setting is no literal.
+    Keys are dotted; the items of a list of typed dicts go by the names of their types.
+
+    Raises:
+        ValueError: If a setting is no literal.
     """
     old, new = (dict(list_settings(read_assignments(text, SECTIONS))) for text in (before, now))
     pairs = {key: (old.get(key), new.get(key)) for key in {**old, **new}}

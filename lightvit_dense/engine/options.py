@@ -120,8 +120,10 @@ def apply_engine_options(cfg: Config, training: bool = True) -> Config:
     """Write the engine options into the places where mmengine's Runner looks for them, in place.
 
     Applying them twice changes nothing. ``tf32`` also sets the precision of products in this
-    process. Unless ``training``, ``tf32`` and ``compile`` alone count. Raises UserError on an
-    unknown option, or mixed precision without a GPU.
+    process. Unless ``training``, ``tf32`` and ``compile`` alone count.
+
+    Raises:
+        UserError: On an unknown option, or mixed precision without a GPU.
     """
     options = read_engine_options(cfg)
     if torch.cuda.is_available():
@@ -208,8 +210,10 @@ def scale_learning_rate(cfg: Config, world_size: int) -> float:
     The batch of one optimizer step is ``world_size * train_dataloader.batch_size * accumulation``;
     the learning rate is multiplied by its ratio to ``auto_scale_lr.base_batch_size``.
     ``auto_scale_lr.enable`` is then switched off, so that the Runner does not scale a second time.
-    The config is changed in place, after :func:`apply_engine_options`. Raises UserError without
-    ``auto_scale_lr.base_batch_size``.
+    The config is changed in place, after :func:`apply_engine_options`.
+
+    Raises:
+        UserError: Without ``auto_scale_lr.base_batch_size``.
     """
     base = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
     if not base:

@@ -41,11 +41,12 @@ def find_resume_checkpoint(work_dir: str | Path) -> str | None:
 def refuse_used(work_dir: str | Path, resumed: str | Path | None = None) -> None:
     """Refuse a work directory that holds another training than the one that is resumed.
 
-    Raises UserError if files of another training would be overwritten.
-
     Args:
         work_dir: Where checkpoints and logs will go; a run that left none but logs is no hindrance.
         resumed: The checkpoint that the training continues from.
+
+    Raises:
+        UserError: If files of another training would be overwritten.
     """
     folder = Path(work_dir)
     if resumed is not None and Path(resumed).resolve().parent == folder.resolve():

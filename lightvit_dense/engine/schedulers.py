@@ -23,8 +23,7 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
         r + (1 - r) * (1 + cos(pi * (t - w) / (T - w))) / 2     from then on.
 
     One dict in place of a list of two schedulers: a config that trains longer changes
-    ``train_cfg.max_epochs`` and nothing else, since ``end`` follows it. Raises UserError if the
-    schedule has no end or no length, or a share is out of [0, 1].
+    ``train_cfg.max_epochs`` and nothing else, since ``end`` follows it.
 
     Args:
         optimizer: Optimizer or wrapper.
@@ -34,6 +33,9 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
         begin: First epoch or iteration.
         end: Last one (T); by default that of the training.
         **kwargs: As of mmengine's schedulers, such as ``by_epoch``.
+
+    Raises:
+        UserError: If the schedule has no end or no length, or a share is out of [0, 1].
     """
 
     def __init__(

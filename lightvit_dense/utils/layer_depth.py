@@ -12,10 +12,12 @@ def get_layer_id(name: str, num_layers: int, depths: Sequence[int] = ()) -> int:
     """Return the depth of a backbone parameter, its name with or without a prefix.
 
     Layer decay, freezing, loading of leading blocks and distillation all ask here. ``depths`` are
-    the blocks of each stage of a Swin, counted stage by stage. Returns 0 for patch embedding,
-    position table and class token; ``i + 1`` for ``blocks.i``; ``num_layers + 1`` for everything
-    after the blocks (final norm, necks, heads). The merging of patches belongs to the block before
-    it.
+    the blocks of each stage of a Swin, counted stage by stage.
+
+    Returns:
+        0 for patch embedding, position table and class token; ``i + 1`` for ``blocks.i``;
+        ``num_layers + 1`` for everything after the blocks (final norm, necks, heads). The merging
+        of patches belongs to the block before it.
     """
     stage = _STAGE.search(name) if depths else None
     if stage:

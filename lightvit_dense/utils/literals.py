@@ -11,7 +11,8 @@ _LIMIT = 1 << 22
 def read_assignments(text: str, names: Container[str] | None = None) -> dict[str, Any]:
     """Read Python lines ``name = value`` of literals and ``dict(...)``, all or those of some names.
 
-    Raises ValueError if a value is anything else, the text no Python, or longer than 4 MiB.
+    Raises:
+        ValueError: If a value is anything else, the text no Python, or longer than 4 MiB.
     """
     try:
         if len(text) > _LIMIT:

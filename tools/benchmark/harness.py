@@ -156,9 +156,11 @@ def compare(
 ) -> dict[str, dict[str, float]]:
     """Time calls in turns (see :func:`in_turns`) and set each beside the first.
 
-    ``items`` are what a call handles: seconds are of one. Returns by name the :func:`summary` in
-    seconds, and ``ratio``, the median over rounds of its seconds by the first one's (above 1 the
-    first is faster).
+    ``items`` are what a call handles: seconds are of one.
+
+    Returns:
+        By name: the :func:`summary` in seconds, and ``ratio``, the median over rounds of its
+        seconds by the first one's (above 1 the first is faster).
     """
     taken = in_turns(calls, repeats, warmup, device=device, **options)
     first = next(iter(taken.values()))
@@ -253,8 +255,11 @@ def compare_pipelines(
     """Compare pipelines, the reference first, on one core, with the same randomness in a round.
 
     Each is called with each item of a round, which is so many images; a bare decode, or copy, of
-    each is among them. Returns rows as :func:`compare` gives them, in CPU seconds an image, with
-    ``per_s`` and ``floor``, the part of the fastest bare decode's speed; and their table.
+    each is among them.
+
+    Returns:
+        Rows as :func:`compare` gives them, in CPU seconds an image, with ``per_s`` and ``floor``,
+        the part of the fastest bare decode's speed; and their table.
     """
     import cv2
 

@@ -24,8 +24,11 @@ def track_sequence(
     """Follow the target of a sequence from its first box on; nothing else of the truth is seen.
 
     An error names the sequence and the frame that cannot be read or begun with. ``workers`` threads
-    decode frames ahead. Returns boxes float64 [T, 4], the first that of the truth; scores [T], the
-    first 1; and seconds [T] that the tracker took, without reading and decoding the frame.
+    decode frames ahead.
+
+    Returns:
+        Boxes float64 [T, 4], the first that of the truth; scores [T], the first 1; and seconds [T]
+        that the tracker took, without reading and decoding the frame.
     """
     count = len(sequence)
     if not count:

@@ -85,8 +85,7 @@ def joint_block(
     """Run a transformer block over the tokens of both images, computing only what is used.
 
     What is left out after the attention is no query of it either: kept tokens come out as if all
-    had gone through the block, whose keys and values are those of all tokens. Returns tokens, and
-    which search tokens these are [B, keep], ``None`` for all in their order.
+    had gone through the block, whose keys and values are those of all tokens.
 
     Args:
         block: Has ``norm1, attn.qkv, attn.proj, norm2, mlp, drop_path`` and perhaps ``proj``.
@@ -96,6 +95,9 @@ def joint_block(
         ids: Template tokens that rank the candidates [K]; ``None`` for all.
         weights: Their weights [B, K]; ``None`` for equal ones.
         last: Whether only search tokens are needed any more.
+
+    Returns:
+        Tokens, and which search tokens these are [B, keep], ``None`` for all in their order.
     """
     attn = block.attn
     y = block.norm1(x)

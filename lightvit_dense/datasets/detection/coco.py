@@ -24,15 +24,18 @@ class CocoDataset(SeededItems, MMDetCocoDataset):
     Images without annotations are kept unless ``filter_cfg=dict(filter_empty_gt=True)``. As in
     mmdet, boxes outside of the image or of less than a pixel and objects of no area are left out,
     crowds and objects without a proper polygon are ignored, and objects of classes that
-    ``metainfo`` does not name are left out (a warning names these classes). A table of what is left
-    is logged for training, and is in ``contents``. Raises DatasetError if the annotation file is
-    missing or broken (see :func:`lightvit_dense.datasets.annotations.read_annotations`), its
-    categories do not fit the classes, an object has no mask, or not as polygons, though the
-    pipeline loads them, images do not exist, or no object is left, or too few are.
+    ``metainfo`` does not name are left out (a warning names these classes). A table of what is
+    left is logged for training, and is in ``contents``.
 
     Args:
         max_dropped: Greatest share in [0, 1] of the objects that may be lost so; objects of other
             classes do not count.
+
+    Raises:
+        DatasetError: If the annotation file is missing or broken (see
+            :func:`lightvit_dense.datasets.annotations.read_annotations`), its categories do not
+            fit the classes, an object has no mask, or not as polygons, though the pipeline loads
+            them, images do not exist, or no object is left, or too few are.
     """
 
     def __init__(self, *args: Any, max_dropped: float = MAX_DROPPED, **kwargs: Any) -> None:

@@ -32,13 +32,15 @@ class SegmentationDataset(SeededItems, BaseSegDataset):
     ``seg_map_path`` there are images only, for test sets whose truth is not published.
 
     Every item carries 'num_classes', the number of classes that the label maps may name, for
-    :class:`lightvit_dense.datasets.transforms.LoadSegmentationMap` to check. Raises DatasetError if
-    a folder does not exist or is empty, an image has no label map or a label map no image, no
-    classes are given, or ``metainfo.classes`` names an unknown class.
+    :class:`lightvit_dense.datasets.transforms.LoadSegmentationMap` to check.
 
     Args:
         max_dropped: Greatest share in [0, 1] of the pixels that may be ignored; those of classes
             that are not chosen do not count.
+
+    Raises:
+        DatasetError: If a folder does not exist or is empty, an image has no label map or a label
+            map no image, no classes are given, or ``metainfo.classes`` names an unknown class.
     """
 
     def __init__(self, *args: Any, max_dropped: float = MAX_DROPPED, **kwargs: Any) -> None:
@@ -169,8 +171,11 @@ class ADE20KDataset(SegmentationDataset, MMSegADE20KDataset):
     It has 20210 training and 2000 validation images. Takes mmseg's arguments and keeps its 150
     classes, palette and ``reduce_zero_label=True``. Ids in the label maps are 1..150, and 0 (other)
     is ignored. A choice of the classes may be given by ``metainfo=dict(classes=...)``; the other
-    ones are then ignored too. Raises DatasetError as :class:`SegmentationDataset`, and if
-    ``objectInfo150.txt`` in ``data_root`` numbers the classes in another way.
+    ones are then ignored too.
+
+    Raises:
+        DatasetError: As :class:`SegmentationDataset`, and if ``objectInfo150.txt`` in ``data_root``
+            numbers the classes in another way.
     """
 
     def load_data_list(self) -> list[dict]:

@@ -33,9 +33,10 @@ class LabelMaps:
     ) -> Contents:
         """Count the pixels of ``limit`` files; of all files where these show at most one class.
 
-        Raises DatasetError if nothing is labelled, more than ``max_dropped`` is ignored, only one
-        of several classes occurs though the data set is ``alone``, or a file cannot be read or
-        names an unknown id.
+        Raises:
+            DatasetError: If nothing is labelled, more than ``max_dropped`` is ignored, only one of
+                several classes occurs though the data set is ``alone``, or a file cannot be read or
+                names an unknown id.
         """
         contents, ids = self._count(limit)
         if contents.images < len(self.paths) and len(contents.absent) >= len(self.classes) - 1:

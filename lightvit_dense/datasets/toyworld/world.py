@@ -89,8 +89,10 @@ def build_world(
     world lacks a layout, those that are whole are taken over as they are.
 
     Each layout out of ``LAYOUTS`` gets a folder of its own in ``root``. 0 workers build in this
-    process. Progress is shown on stderr. Raises ToyWorldError when the packages are missing, or
-    ``root`` is a folder of somebody else's.
+    process. Progress is shown on stderr.
+
+    Raises:
+        ToyWorldError: When the packages are missing, or ``root`` is a folder of somebody else's.
     """
     start = time.monotonic()
     spec = spec or WorldSpec()

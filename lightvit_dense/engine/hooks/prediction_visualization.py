@@ -55,7 +55,8 @@ class PredictionVisualizationHook(Hook):
     ) -> None:
         """Draw the samples of a batch with their predictions.
 
-        Raises UserError if a sample has no image file, or nothing that can be drawn.
+        Raises:
+            UserError: If a sample has no image file, or nothing that can be drawn.
         """
         for sample in outputs or ():
             place = self._seen * get_world_size() + get_rank()

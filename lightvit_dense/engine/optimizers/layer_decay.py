@@ -20,9 +20,7 @@ class LayerDecayOptimWrapperConstructor(OptimWrapperConstructor):
 
     ``id`` is 0 for the embedding, i + 1 for block i and L + 1 for all that comes after the L blocks
     (:func:`lightvit_dense.utils.layer_depth.get_layer_id`). Schedulers work on each group's own
-    rate; give a minimum by ``eta_min_ratio``, which scales with it, not by ``eta_min``. Raises
-    UserError if ``paramwise_cfg`` has other keys or a rate out of range, or the optimizer has no
-    ``lr`` and ``weight_decay``.
+    rate; give a minimum by ``eta_min_ratio``, which scales with it, not by ``eta_min``.
 
     Args:
         optim_wrapper_cfg: Config of the wrapper and its optimizer.
@@ -30,6 +28,10 @@ class LayerDecayOptimWrapperConstructor(OptimWrapperConstructor):
             ``num_layers``, by default the backbone's; ``no_decay``, beginnings of the last part of
             names of parameters that are not decayed besides vectors; ``last_id``, the id of all
             that comes after the blocks, L + 1 by default.
+
+    Raises:
+        UserError: If ``paramwise_cfg`` has other keys or a rate out of range, or the optimizer has
+            no ``lr`` and ``weight_decay``.
     """
 
     clips_in_model_order = False

@@ -81,9 +81,7 @@ class Backbone(BaseModule):
     ) -> Encoding:
         """Run all blocks and the final norm.
 
-        Raises ValueError if the image is not of whole patches, or units of a Hiera. Logits of
-        windows have windows and queries in one dimension; hidden outputs have the width and
-        resolution of their layer.
+        Raises ValueError if the image is not of whole patches, or units of a Hiera.
 
         Args:
             image: [B, 3, H, W].
@@ -91,6 +89,10 @@ class Backbone(BaseModule):
             logits_of: Layers (1-based, as in the papers) whose pre-softmax logits are wanted.
             hidden_of: Layers (0 for the embedding) whose outputs are wanted.
             **options: What else the backbone's ``embed`` takes.
+
+        Returns:
+            Logits of windows have windows and queries in one dimension; hidden outputs have the
+            width and resolution of their layer.
         """
         x, logits, hidden = self._run_blocks(
             *self._start(image, ids_keep, **options), logits_of, hidden_of
