@@ -136,7 +136,8 @@ def test_docstrings_speak_of_arguments_that_are_there(
     assert "'y'" in caplog.text
     caplog.clear()
     for package in build_docs.PACKAGES:
-        assert parse_docstrings(package, ROOT) > 40
+        least = {'lightvit_dense': 2000, 'tracking': 400}.get(package, 40)
+        assert parse_docstrings(package, ROOT) > least
     assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == []
 
 

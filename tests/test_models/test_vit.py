@@ -1,9 +1,11 @@
-"""The plain ViT against Hugging Face's; implementations of decomposed relative position."""
+"""The plain ViT against timm and Hugging Face; implementations of decomposed relative position."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
+from timm.models.vision_transformer_sam import VisionTransformerSAM
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import VitDetBackbone, VitDetConfig
@@ -74,6 +76,28 @@ def huggingface_backbone(window: int, state: State) -> tuple[nn.Module, Callable
     return model, lambda images: model(images).feature_maps[0]
 
 
+def timm_backbone(window: int, state: State) -> tuple[nn.Module, Callable]:
+    """Return timm's ViT of Segment Anything, its nearest to ViTDet, and its forward pass."""
+    model = VisionTransformerSAM(
+        img_size=SIDE,
+        patch_size=PATCH,
+        num_classes=0,
+        embed_dim=WIDTH,
+        depth=DEPTH,
+        num_heads=HEADS,
+        use_rel_pos=True,
+        window_size=window,
+        global_attn_indexes=GLOBAL,
+        neck_chans=0,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+    )
+    model.neck = nn.Identity()  # the norm behind the blocks is not in what is compared
+    # [1, N, C] -> [1, rows, columns, C]
+    model.load_state_dict({**state, 'pos_embed': state['pos_embed'].unflatten(1, (10, 10))})
+    last = partial(model.forward_intermediates, indices=[DEPTH - 1], intermediates_only=True)
+    return model, lambda images: last(images)[0]
+
+
 def test_base_has_the_papers_size() -> None:
     found = sum(p.numel() for p in VisionTransformer('base').parameters())
     assert found == 86_567_656 - 769_000  # without the head of 1000 classes
@@ -124,18 +148,21 @@ def test_the_tile_is_all_the_memory_that_logits_take() -> None:
 
 
 @pytest.mark.parametrize(
-    ('image', 'window'),
+    ('rival', 'image', 'window'),
     [
-        ((80, 80), 5),  # windows divide
-        ((80, 80), 4),  # they do not
-        ((96, 48), 5),  # nor here, the image is no square, tables are resized
+        ('huggingface', (80, 80), 5),  # windows divide
+        ('huggingface', (96, 48), 5),  # they do not, the image is no square, tables are resized
+        ('timm', (80, 80), 4),
     ],
 )
-def test_equals_hugging_face_given_the_same_weights(image: tuple[int, int], window: int) -> None:
+def test_equals_other_libraries_given_the_same_weights(
+    rival: str, image: tuple[int, int], window: int
+) -> None:
     state, ours = common_weights(window), our_backbone(window)
     ours.load_state_dict(state)
+    build = huggingface_backbone if rival == 'huggingface' else timm_backbone
     found = []
-    for model, run in ((ours, lambda images: ours(images)[0]), huggingface_backbone(window, state)):
+    for model, run in ((ours, lambda images: ours(images)[0]), build(window, state)):
         model.train()
         torch.manual_seed(1)
         images = torch.randn(2, 3, *image, requires_grad=True)
@@ -147,9 +174,10 @@ def test_equals_hugging_face_given_the_same_weights(image: tuple[int, int], wind
     (tokens, mine), (theirs, others) = found
     torch.testing.assert_close(tokens, theirs, rtol=0, atol=1e-5 * theirs.abs().max().item())
     for name, gradient in mine.items():
-        other = others[huggingface_name(name)]
-        if name == 'pos_embed':  # it has a row for a class token
-            other = other[:, 1:]
+        other = others[huggingface_name(name) if rival == 'huggingface' else name]
+        if name == 'pos_embed':
+            # Hugging Face's has a row for a class token, timm's is a map.
+            other = other.reshape(1, -1, WIDTH)[:, -100:]
         limit = 1e-5 * other.abs().max().item()
         torch.testing.assert_close(gradient, other, rtol=0, atol=limit, msg=name)
 
