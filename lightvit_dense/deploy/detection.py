@@ -8,8 +8,10 @@ through the heads level by level, so that only small results are put back in ord
 import copy
 import math
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from typing import Any
 
+import numpy as np
 import torch
 from mmcv.cnn.utils import fuse_conv_bn
 from mmdet.models.dense_heads import RPNHead
@@ -95,6 +97,20 @@ class DetectionGraph(Graph):
         if to != 'executorch':
             return None
         return 'ExecuTorch has neither RoIAlign nor NMS: export detectors to onnx or openvino'
+
+    def finish(self, model: Any) -> None:
+        """Let suppression end when it has found as many boxes as are kept, which are the best."""
+        numpy_helper = import_module('onnx.numpy_helper')
+        graph = model.graph
+        nodes = [node for node in graph.node if node.op_type == 'NonMaxSuppression']
+        before = {node.input[2] for node in nodes}
+        for node, cfg in zip(nodes, (self.rpn.test_cfg, self.roi.test_cfg), strict=True):
+            node.input[2] = f'{node.name}_most'
+            most = numpy_helper.from_array(np.int64(cfg.max_per_img), node.input[2])
+            graph.initializer.append(most)
+        unused = before.difference(*(node.input for node in graph.node))
+        for value in [value for value in graph.initializer if value.name in unused]:
+            graph.initializer.remove(value)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Detect in an image uint8 [1, H, W, 3]."""

@@ -154,6 +154,7 @@ def _write_onnx(
         )
     written.model.metadata_props[KEY] = text
     model = written.model_proto
+    graph.finish(model)
     inside = body_nodes(model, graph.body)
     if precision == 'fp16':
         outside = [node.name for node in model.graph.node if node.name not in inside]

@@ -62,6 +62,9 @@ class Graph(nn.Module):
         """Return what the metadata say besides, as plain data."""
         return {}
 
+    def finish(self, model: Any) -> None:
+        """Say in the ONNX model of this graph what torch's operators cannot."""
+
     def refuse(self, to: str) -> str | None:
         """Return why a runtime cannot run this model, with the remedy; None if it can."""
         return None

@@ -83,6 +83,11 @@ def test_sizes_and_numbers_of_objects_are_free_in_files(tmp_path) -> None:
     proto = import_module('onnx').load(path)
     layers = {node.name for node in proto.graph.node if node.op_type == 'Conv'}
     assert len(layers - body_nodes(proto, graph.body)) == 1  # the last one of the mask head
+    values = {item.name: item for item in proto.graph.initializer}
+    ends = [node.input[2] for node in proto.graph.node if node.op_type == 'NonMaxSuppression']
+    most = [int(import_module('onnx.numpy_helper').to_array(values[name])) for name in ends]
+    assert most == [model.rpn_head.test_cfg.max_per_img, model.roi_head.test_cfg.max_per_img]
+    assert set(values) <= {name for node in proto.graph.node for name in node.input}
     for image in IMAGES:
         wanted, found = expected(model, graph, image), compiled({'image': image[None]})
         assert_same(list(network(image=image[None]).values()), wanted, 1e-2)
