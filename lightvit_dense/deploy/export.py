@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
 from lightvit_dense_runtime.metadata import KEY, METHOD
@@ -190,7 +191,29 @@ def _write_openvino(
             os.replace(target.with_suffix(suffix), path.with_suffix(suffix))
 
 
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    *_: Any,
+    scale: float | None = None,
+    **__: Any,
+) -> Tensor:
+    """Write attention in what XNNPACK computes; torch's own has a check for rows of -inf."""
+    *axes, width = query.shape
+    query = query * (width**-0.5 if scale is None else scale)
+    query, key, value = (x.reshape(-1, *x.shape[-2:]) for x in (query, key, value))
+    logits = query @ key.mT  # [B * H, N, M]
+    if attn_mask is not None:
+        logits = (logits.reshape(*axes, -1) + attn_mask).reshape(logits.shape)
+    return (logits.softmax(-1) @ value).reshape(*axes, -1)
+
+
 def _write_executorch(program: ExportedProgram, path: Path, text: str) -> None:
+    program = program.run_decompositions(
+        {torch.ops.aten.scaled_dot_product_attention.default: _attention}
+    )
     lower = import_module('executorch.exir').to_edge_transform_and_lower
     xnnpack = import_module('executorch.backends.xnnpack.partition.xnnpack_partitioner')
     about = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)

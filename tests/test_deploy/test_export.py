@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from torch.nn.functional import scaled_dot_product_attention
 
 from lightvit_dense.deploy import check_target, describe, export, make_graph
+from lightvit_dense.deploy.export import _attention
 from lightvit_dense.deploy.preprocess import Preprocess
 from lightvit_dense.errors import UserError
 from lightvit_dense.registry import MODELS, TRANSFORMS
@@ -152,6 +154,17 @@ def test_other_runtimes_and_precisions(
     shapes = [(1, *size[1:]) for size in SIZES] if to == 'executorch' else SIZES
     assert largest_difference(graph, network, shapes) < bound
     assert network.metadata['precision'] == precision
+
+
+@pytest.mark.parametrize('scale', [None, 1.0])
+@pytest.mark.parametrize('masked', [False, True])
+def test_attention_of_executorch_is_that_of_torch(scale: float | None, masked: bool) -> None:
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, 3, tokens, 4) for tokens in (5, 6, 6))
+    mask = torch.randn(3, 5, 6) if masked else None
+    found = _attention(query, key, value, mask, 0.0, False, scale=scale)
+    expected = scaled_dot_product_attention(query, key, value, mask, scale=scale)
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize(
