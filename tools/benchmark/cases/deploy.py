@@ -8,6 +8,7 @@ is calibrated for 8 bits is noise, which is all that speed needs.
 Example:
     python tools/benchmark/run.py deploy --runtimes onnx openvino --json deploy.json
     python tools/benchmark/run.py deploy --models configs/toyworld/maskrcnn_scratch.py --threads 1
+    python tools/benchmark/run.py deploy --files work_dirs/exported
 """
 
 import argparse
@@ -55,6 +56,7 @@ OPTIONS = {
     'runtimes': dict(nargs='+', choices=list(SUFFIXES), default=list(SUFFIXES), help='which'),
     'precisions': dict(nargs='+', choices=PRECISIONS, default=['fp32', 'int8'], help='of files'),
     'threads': dict(nargs='+', type=harness.count, default=[1, 2], help='numbers of CPU threads'),
+    'files': dict(metavar='DIR', help='keep the files in DIR, and use those of another run'),
     'passes': dict(type=harness.count, default=3, help='passes over all ways'),
     'budget': dict(type=float, default=10.0, help='seconds of timed calls a way and pass'),
     'repeats': 50,
@@ -93,16 +95,18 @@ def graph_of(name: str, to: str) -> tuple[Graph, dict[str, np.ndarray]]:
 
 def write(name: str, to: str, precision: str, path: Path) -> dict[str, Any]:
     """Export a model and keep its inputs; returns the size in MiB, or why there is no file."""
+    kept = path.with_suffix('.npz')
     try:
         check_target(path, to, precision)
-        graph, inputs = graph_of(name, to)
-        about = describe(graph, name, __file__)
-        export(graph, path, to, about, precision, [inputs] if precision == 'int8' else [])
+        if not kept.exists():
+            graph, inputs = graph_of(name, to)
+            about = describe(graph, name, __file__)
+            export(graph, path, to, about, precision, [inputs] if precision == 'int8' else [])
+            np.savez(kept, **inputs)
     except UserError as reason:
         return {'unavailable': str(reason)}
-    size = sum(file.stat().st_size for file in path.parent.glob(f'{path.stem}.*')) / 2**20
-    np.savez(path.with_suffix('.npz'), **inputs)
-    return {'mb': size}
+    files = (path, path.with_suffix('.bin'))
+    return {'mb': sum(file.stat().st_size for file in files if file.exists()) / 2**20}
 
 
 def eager(name: str) -> tuple[harness.Call, torch.nn.Module]:
@@ -185,5 +189,8 @@ def measure(args: argparse.Namespace) -> harness.Report:
     rows = []
     for name in args.models:
         with tempfile.TemporaryDirectory() as folder:
+            if args.files:
+                folder = str(Path(args.files, Path(name).stem))
+                Path(folder).mkdir(parents=True, exist_ok=True)
             rows += measure_model(args, name, Path(folder))
     return harness.Report(rows, f'{harness.table("Exported models", COLUMNS, rows)}\n{NOTE}')

@@ -6,6 +6,7 @@ process of its own. The trackers have random weights, which is all that speed ne
 
 Example:
     python tools/benchmark/run.py tracking_fps --threads 1 2 --json fps.json
+    python tools/benchmark/run.py tracking_fps --ways ostrack plain onnx-int8 openvino-int8
 """
 
 import argparse
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lightvit_dense.deploy import describe, export
+from lightvit_dense.deploy import SUFFIXES, describe, export
 from lightvit_dense.utils.environment import count_flops
 from tracking.deploy import TrackingGraph
 from tracking.runtime import Tracker
@@ -28,12 +29,13 @@ from ..references.ostrack import BACKBONES, OSTrackReference, build_tracker, mov
 
 STAGES = ('crop', 'network', 'post')
 FRAMES = 40  # of the sequence
+FILES = ('onnx', 'onnx-int8', 'openvino', 'openvino-int8')
 SETTLE = 2  # frames of a turn that are not timed: caches, and threads of the one before
 OPTIONS = {
     'trackers': dict(nargs='+', choices=list(BACKBONES), default=list(BACKBONES), help='which'),
     'ways': dict(
         nargs='+',
-        choices=('ostrack', 'plain', 'torch', 'onnx'),
+        choices=('ostrack', 'plain', 'torch', *FILES),
         default=['ostrack', 'plain', 'torch', 'onnx'],
         help='what to compare, the first with all others; OSTrack has none for Hiera, whose first '
         'is then plain (default: all)',
@@ -43,20 +45,23 @@ OPTIONS = {
 }
 
 
-def exported(model: Any, folder: str, eliminate: bool) -> Path:
-    """Write a tracker as an ONNX file."""
+def exported(model: Any, way: str, folder: str, eliminate: bool) -> Path:
+    """Write a tracker as a file, in 8 bits with the ranges of noise."""
+    to, _, precision = way.partition('-')
     weights = Path(folder, 'random.pth')
     torch.save(model.state_dict(), weights)
     graph = TrackingGraph(model, eliminate=eliminate).eval()
     about = describe(graph, weights, weights)
-    return export(graph, weights.with_suffix('.onnx'), 'onnx', about)
+    noise = {name: x.numpy() for name, x in zip(graph.input_names, graph.example(), strict=True)}
+    path = weights.with_suffix(SUFFIXES[to])
+    return export(graph, path, to, about, precision or 'fp32', [noise] if precision else [])
 
 
 class Turn:
     """One implementation on one sequence; a call tracks it once."""
 
     def __init__(
-        self, model: Any, way: str, eliminate: bool, threads: int, sequence: tuple[Any, Any]
+        self, model: Any, way: str, eliminate: bool, threads: int | None, sequence: tuple[Any, Any]
     ) -> None:
         self.way, self.eliminate, self.sequence = way, eliminate, sequence
         self.tracker: Any = OSTrackReference(model, eliminate) if way == 'ostrack' else None
@@ -64,7 +69,7 @@ class Turn:
             self.tracker = Tracker(model, backend='plain')
             options = dict(window=bool(model.test_cfg['window']), eliminate=eliminate)
             with TemporaryDirectory() as folder:
-                file = exported(model, folder, eliminate) if way == 'onnx' else None
+                file = exported(model, way, folder, eliminate) if way in FILES else None
                 backend = 'exported' if file else way
                 self.tracker.network = build_network(model, backend, threads, file, **options)
         self.boxes = np.empty(0)  # of the last turn [T - 1, 4]
@@ -86,7 +91,7 @@ class Turn:
         frames, box = self.sequence
         tracker = self.tracker
         if self.way not in ('ostrack', 'plain'):  # what torch cannot see computes the same
-            tracker = Turn(tracker.model, 'torch', self.eliminate, 1, self.sequence).tracker
+            tracker = Turn(tracker.model, 'torch', self.eliminate, None, self.sequence).tracker
         tracker.init(frames[0], box)
         return count_flops(lambda: tracker.update(frames[1]))
 
