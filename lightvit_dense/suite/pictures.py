@@ -71,12 +71,19 @@ def curves(
         root: Not used.
         data: Not used.
         panels: ``title``, ``metric``, ``scale`` and ``lines``: points ``(x, initialisation, task)``
-            by label.
+            by label. Those without a run are left out.
         xlabel: What x is; its axis is logarithmic.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    def reached(panel: Mapping[str, Any]) -> list[Any]:
+        return [tuple(point) for points in panel['lines'].values() for point in points]
+
+    there = {(run.init, run.task) for run in runs.values()}
+    panels = [panel for panel in panels if any(point[1:] in there for point in reached(panel))]
+    if not panels:
+        return []
     figure = Figure(figsize=(4 * len(panels), 3.2), layout='constrained', dpi=110)
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, panel in zip(all_axes, panels, strict=True):
@@ -87,7 +94,7 @@ def curves(
                 style: dict[str, Any] = dict(color=color, marker='o', ms=4, capsize=3, label=label)
                 axes.errorbar(x, means, yerr=deviations, **style)
         axes.set(title=panel['title'], xlabel=xlabel, xscale='log')
-        ticks = sorted({point[0] for points in panel['lines'].values() for point in points})
+        ticks = sorted({point[0] for point in reached(panel)})
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
         axes.minorticks_off()
         axes.grid(alpha=0.15)

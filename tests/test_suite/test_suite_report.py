@@ -316,7 +316,9 @@ def test_curves_take_mean_and_deviation_over_seeds() -> None:
         (64, pytest.approx(40.0), 0.0),
     ]
     panel = dict(title='AP', metric='ap', scale=100.0, lines={'scratch': points})
-    ((_, drawn),) = pictures.curves(runs, Path(), Path(), [panel, panel], 'labels')
+    empty = panel | dict(lines={'mae': [(64, 'mae', 'many')]})
+    assert not pictures.curves(runs, Path(), Path(), [empty], 'labels')
+    ((_, drawn),) = pictures.curves(runs, Path(), Path(), [panel, empty, panel], 'labels')
     assert drawn.shape == (352, 880, 3)
     assert drawn.dtype == np.uint8
     assert drawn.std() > 0
