@@ -154,7 +154,7 @@ tasks['tracking'] = task(
     {'default_hooks.elimination.begin': 180, 'default_hooks.elimination.end': 300},
 )
 
-_photographs = 'stampworld/coco/val2017'
+_photographs = 'stampworld/coco/train2017'  # 1024 that no pre-training has seen
 _compared = dict(images=_photographs, options=dict(limit=1024, batch_size=128, size=64))
 analyses = {
     f'cka_{_name}': dict(
