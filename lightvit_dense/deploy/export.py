@@ -206,7 +206,12 @@ def _attention(
     query, key, value = (x.reshape(-1, *x.shape[-2:]) for x in (query, key, value))
     logits = query @ key.mT  # [B * H, N, M]
     if attn_mask is not None:
-        logits = (logits.reshape(*axes, -1) + attn_mask).reshape(logits.shape)
+        apart = logits.reshape(*axes, -1)
+        if attn_mask.dtype == torch.bool:  # finite: a row without a token would be NaN
+            apart = apart.masked_fill(~attn_mask, torch.finfo(apart.dtype).min)
+        else:
+            apart = apart + attn_mask
+        logits = apart.reshape(logits.shape)
     return (logits.softmax(-1) @ value).reshape(*axes, -1)
 
 

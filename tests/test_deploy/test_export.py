@@ -157,11 +157,12 @@ def test_other_runtimes_and_precisions(
 
 
 @pytest.mark.parametrize('scale', [None, 1.0])
-@pytest.mark.parametrize('masked', [False, True])
-def test_attention_of_executorch_is_that_of_torch(scale: float | None, masked: bool) -> None:
+@pytest.mark.parametrize('kind', ['none', 'bias', 'tokens'])
+def test_attention_of_executorch_is_that_of_torch(scale: float | None, kind: str) -> None:
     torch.manual_seed(0)
     query, key, value = (torch.randn(2, 3, tokens, 4) for tokens in (5, 6, 6))
-    mask = torch.randn(3, 5, 6) if masked else None
+    tokens = torch.arange(6)[None, None] < torch.tensor([6, 4])[:, None, None, None]
+    mask = dict(none=None, bias=torch.randn(3, 5, 6), tokens=tokens)[kind]
     found = _attention(query, key, value, mask, 0.0, False, scale=scale)
     expected = scaled_dot_product_attention(query, key, value, mask, scale=scale)
     torch.testing.assert_close(found, expected)
