@@ -196,11 +196,15 @@ def _attention(
     key: Tensor,
     value: Tensor,
     attn_mask: Tensor | None = None,
-    *_: Any,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
     scale: float | None = None,
-    **__: Any,
+    enable_gqa: bool = False,
 ) -> Tensor:
     """Write attention in what XNNPACK computes; torch's own has a check for rows of -inf."""
+    if dropout_p or is_causal or enable_gqa:
+        raise UserError('attention with dropout, a causal mask or shared keys cannot be exported')
     *axes, width = query.shape
     query = query * (width**-0.5 if scale is None else scale)
     query, key, value = (x.reshape(-1, *x.shape[-2:]) for x in (query, key, value))

@@ -190,7 +190,7 @@ def measure(args: argparse.Namespace) -> harness.Report:
     for name in args.models:
         with tempfile.TemporaryDirectory() as folder:
             if args.files:
-                folder = str(Path(args.files, Path(name).stem))
+                folder = str(Path(args.files, *Path(name).with_suffix('').parts[-2:]))
                 Path(folder).mkdir(parents=True, exist_ok=True)
             rows += measure_model(args, name, Path(folder))
     return harness.Report(rows, f'{harness.table("Exported models", COLUMNS, rows)}\n{NOTE}')
